@@ -1,0 +1,171 @@
+"""The one contract of every method: what it remembers of a support set, and how that memory answers a query.
+
+Axes, everywhere in quickstudy: `task` (T), `support` (S), `query` (Q), `way` (W), `shot` (K), `d` (D, an embedding),
+`example` (support or query), and `*x`, an example's own axes, such as channel, height, width.
+"""
+
+import abc
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution, Independent, Normal
+
+Memory: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+"""What a learner keeps of T tasks: a tensor, a NamedTuple or a dict of tensors, each with a leading task axis."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled examples of T tasks: their support sets, or their query sets.
+
+    Args:
+        x: The inputs.
+        y: For classification, integer labels in [0, ways); for regression, targets with one axis of their own.
+        ways: The number of classes of each task; None for regression.
+        classes: The true class ids of the examples, in the data set that they were drawn from, where known. A
+            transfer baseline is trained on them; no other method may look.
+        mask: True where an example exists; None where all do. Ragged tasks are padded, and say so here.
+
+    Raises:
+        TypeError: Labels that are not whole numbers in classification, or not floats in regression.
+        ValueError: Shapes that do not belong together, or labels outside [0, ways).
+
+    Example:
+        >>> support = Examples(torch.zeros(8, 5, 1, 28, 28), torch.arange(5).expand(8, 5), ways=5)
+        >>> len(support), support.x.shape[1]
+        (8, 5)
+    """
+
+    x: Shaped[Tensor, "task example *x"]
+    y: Int[Tensor, "task example"] | Float[Tensor, "task example *y"]
+    ways: int | None = None
+    classes: Int[Tensor, "task example"] | None = None
+    mask: Bool[Tensor, "task example"] | None = None
+
+    def __post_init__(self):
+        for name, tensor in (("y", self.y), ("classes", self.classes), ("mask", self.mask)):
+            if tensor is not None and tensor.shape[:2] != self.x.shape[:2]:
+                raise ValueError(
+                    f"{name} has shape {list(tensor.shape)}, but x has {list(self.x.shape)}: both begin with "
+                    f"[tasks, examples]. For one task, add a leading axis with x[None], y[None]."
+                )
+        if self.ways is None:
+            if not self.y.is_floating_point() or self.y.ndim < 3:
+                raise TypeError(
+                    f"without ways the targets are numbers, floats of shape [tasks, examples, d]; y is "
+                    f"{self.y.dtype} of shape {list(self.y.shape)}. Pass ways= for classification."
+                )
+        elif self.y.is_floating_point() or self.y.ndim != 2:
+            raise TypeError(
+                f"with ways={self.ways} the labels are whole numbers of shape [tasks, examples]; y is {self.y.dtype} "
+                f"of shape {list(self.y.shape)}. Leave ways out for regression."
+            )
+        elif self.y.device.type == "cpu" and self.y.numel() and not 0 <= self.y.min() <= self.y.max() < self.ways:
+            raise ValueError(
+                f"labels must lie in [0, {self.ways}); found {int(self.y.min())} to {int(self.y.max())}. "
+                f"Renumber each task's classes from 0, or raise ways."
+            )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, tasks: slice) -> "Examples":
+        """The tasks of a slice."""
+        return self._map(lambda tensor: tensor[tasks])
+
+    def to(self, device) -> "Examples":
+        """The same examples on another device."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    def _map(self, f) -> "Examples":
+        tensors = {name: getattr(self, name) for name in ("x", "y", "classes", "mask")}
+        return replace(self, **{name: f(tensor) for name, tensor in tensors.items() if tensor is not None})
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """T tasks, each with a support set to learn from and a query set to be judged on."""
+
+    support: Examples
+    query: Examples
+
+    def __post_init__(self):
+        if len(self.support) != len(self.query) or self.support.ways != self.query.ways:
+            raise ValueError(
+                f"support has {len(self.support)} tasks of {self.support.ways} ways, query {len(self.query)} of "
+                f"{self.query.ways}: each task needs both, over the same classes."
+            )
+
+    def __len__(self) -> int:
+        return len(self.support)
+
+    def __getitem__(self, tasks: slice) -> "Episodes":
+        """The episodes of a slice."""
+        return Episodes(self.support[tasks], self.query[tasks])
+
+    def __iter__(self) -> Iterator["Episodes"]:
+        """The episodes one by one, each with its task axis of length 1."""
+        return (self[t : t + 1] for t in range(len(self)))
+
+    def to(self, device) -> "Episodes":
+        """The same episodes on another device."""
+        return Episodes(self.support.to(device), self.query.to(device))
+
+
+class MetaLearner(nn.Module, abc.ABC):
+    """A learner of tasks: `adapt` learns T tasks from their support sets, `predict` answers their queries.
+
+    A subclass is final and holds nothing of a task: all that it learned of one is in the memory it returns.
+    """
+
+    @property
+    def transductive(self) -> bool:
+        """Whether a prediction depends on the other queries asked with it; every table prints it.
+
+        True where a module normalises with the statistics of whatever batch it is given, even when evaluating.
+        """
+        return any(uses_batch_statistics(module) for module in self.modules())
+
+    @abc.abstractmethod
+    def adapt(self, support: Examples) -> Memory:
+        """What is learned of T tasks, all at once, from nothing but their support sets."""
+
+    @abc.abstractmethod
+    def predict(self, memory: Memory, x: Shaped[Tensor, "task query *x"]) -> Distribution:
+        """The predictive distribution over the queries' targets, of batch shape [task, query]."""
+
+    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
+        """Minus the mean log-likelihood of the query set given the support set, in nats per query."""
+        predicted = self.predict(self.adapt(episodes.support), episodes.query.x)
+        return negative_log_likelihood(predicted, episodes.query).mean()
+
+
+def negative_log_likelihood(predicted: Distribution, examples: Examples) -> Float[Tensor, " task"]:
+    """Minus the mean log-likelihood of each task's targets, in nats per example; padding does not count."""
+    nats = -predicted.log_prob(examples.y)  # [T, Q]
+    if examples.mask is None:
+        return nats.mean(1)
+    return nats.where(examples.mask, 0).sum(1) / examples.mask.sum(1)
+
+
+def categorical(logits: Float[Tensor, "*batch way"]) -> Categorical:
+    """The likelihood of classification: a network's outputs are logits."""
+    return Categorical(logits=logits, validate_args=False)  # validation looks at values, which vmap cannot
+
+
+def gaussian(mean: Float[Tensor, "*batch d"], std: Float[Tensor, "*batch d"] | None = None) -> Independent:
+    """The likelihood of regression: a network's outputs are means, and standard deviations where it gives them.
+
+    By itself a mean has variance 1/2, at which minus the log-likelihood is the squared error, plus a constant.
+    """
+    std = torch.full_like(mean, 0.5**0.5) if std is None else std
+    return Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)
+
+
+def uses_batch_statistics(module: nn.Module) -> bool:
+    """Whether this layer normalises by the batch it is given even when evaluating, and so lets examples mix."""
+    return not getattr(module, "track_running_stats", True) and isinstance(module, nn.modules.batchnorm._BatchNorm)

@@ -1,0 +1,136 @@
+"""Files that a data set is made of: where they lie, how they arrive, and a cache that is whole or absent."""
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import pooch
+import torch
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from quickstudy.atomic import write_atomically
+
+
+def data_directory(data_dir: str | Path | None) -> Path | None:
+    """The folder of local data: the argument, else the variable QUICKSTUDY_DATA, else None, which means download.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+    """
+    named = data_dir or os.environ.get("QUICKSTUDY_DATA")
+    if not named:
+        return None
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        source = "--data-dir" if data_dir else "the variable QUICKSTUDY_DATA"
+        raise FileNotFoundError(f"no such folder: {folder} (from {source}).")
+    return folder
+
+
+def obtain(name: str, *, url: str, known_hash: str, folder: Path | None, places: tuple[str, ...]) -> Path:
+    """The path of one file: found in a local folder, or downloaded once and checked against its pinned hash.
+
+    Args:
+        name: The file's name.
+        url: Where to download it.
+        known_hash: "sha256:..." or "md5:..." of the download.
+        folder: The local folder; None downloads into the user's cache.
+        places: Where in the local folder to look.
+
+    Raises:
+        FileNotFoundError: The local folder does not hold it.
+        ValueError: The download was not what it should be.
+        ConnectionError: The download failed.
+    """
+    if folder is None:
+        try:
+            return Path(pooch.retrieve(url, known_hash, fname=name, path=cache_directory(), progressbar=True))
+        except ValueError as error:
+            raise ValueError(f"the download of {url} is not the file it should be ({error}). Try again.") from None
+        except OSError as error:
+            raise ConnectionError(
+                f"could not download {url} ({type(error).__name__}). Offline, name the folder that holds {name} "
+                f"with --data-dir or the variable QUICKSTUDY_DATA."
+            ) from None
+    for place in places:
+        if (folder / place / name).is_file():
+            return folder / place / name
+    looked = ", ".join(str(folder / place / name) for place in places)
+    raise FileNotFoundError(f"{name} is not in {folder}; looked for {looked}.")
+
+
+def cache_directory() -> Path:
+    """The user's cache folder of this package."""
+    return Path(pooch.os_cache("quickstudy"))
+
+
+def open_zip(path: Path, needed: str) -> ZipFile:
+    """The opened archive.
+
+    Raises:
+        ValueError: A file that is no zip, or a truncated one.
+    """
+    try:
+        return ZipFile(path)
+    except BadZipFile as error:
+        raise ValueError(
+            f"{path} is not a whole zip file ({error}; {path.stat().st_size:,} bytes); needed {needed}. "
+            f"Fetch it again."
+        ) from None
+
+
+def read_image(file, name: str, size: int, mode: str = "L") -> UInt8[Tensor, "channel {size} {size}"]:
+    """One picture as bytes, resized to size x size pixels.
+
+    Args:
+        file: A path, or the bytes of an image file.
+        name: What to call it in an error.
+        size: Height and width in pixels.
+        mode: "L" for one grey channel, "RGB" for three.
+
+    Raises:
+        ValueError: Not a picture, or a broken one.
+    """
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            image = image.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
+            pixels = torch.from_numpy(np.array(image))
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name} is not a readable picture ({error}). Remove it, or save it again.") from None
+    return pixels[None] if mode == "L" else pixels.permute(2, 0, 1).contiguous()
+
+
+def cached(places: list[Path], key: str, make: Callable[[], tuple[Tensor, dict]]) -> tuple[Tensor, dict]:
+    """A tensor with its description, made once and kept in a file; made anew when the key no longer fits.
+
+    Args:
+        places: Files to keep it in, in order of preference: the first whose folder can be written.
+        key: A fingerprint of what it is made from.
+        make: Makes it.
+    """
+    for place in places:
+        try:
+            with safe_open(place, "pt") as file:
+                about = json.loads(file.metadata()["quickstudy"])
+                if about["key"] == key:
+                    return file.get_tensor("x"), about
+        except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
+            continue  # absent, broken or of another program: made again below
+    x, about = make()
+    about = {**about, "key": key}
+    content = save({"x": x}, metadata={"quickstudy": json.dumps(about)})
+    for place in places:
+        try:
+            write_atomically(place, content)
+            break
+        except OSError:
+            continue  # a folder that cannot be written: the next, or no cache at all
+    return x, about

@@ -1,0 +1,108 @@
+"""Labelled examples, class by class: what tasks are drawn from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Examples with their classes, in memory: images as uint8, which become floats in [0, 1] when drawn.
+
+    Args:
+        name: What the data is called in tables and messages.
+        x: The examples.
+        y: The class of each, as an index into `classes`.
+        classes: Class names, without repetition.
+        groups: The group of each class, such as its alphabet; None where there are none.
+
+    Raises:
+        ValueError: Lengths that do not belong together, or a class name given twice.
+    """
+
+    name: str
+    x: Shaped[Tensor, "example *x"]
+    y: Int[Tensor, " example"]
+    classes: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        if len(self.x) != len(self.y) or (self.groups is not None and len(self.groups) != len(self.classes)):
+            raise ValueError(
+                f"{self.name}: {len(self.x)} examples with {len(self.y)} labels, {len(self.classes)} classes with "
+                f"{self.groups and len(self.groups)} groups; each example needs one label, each class one group."
+            )
+        if len(set(self.classes)) != len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise ValueError(f"{self.name}: class {twice!r} is listed twice; class names must differ.")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @cached_property
+    def counts(self) -> Int[Tensor, " cls"]:
+        """The number of examples of each class."""
+        return torch.bincount(self.y, minlength=len(self.classes))
+
+    @cached_property
+    def table(self) -> Int[Tensor, "cls most"]:
+        """Where each class's examples lie in `x`, a row per class, short rows padded with zeros."""
+        rows = torch.nn.utils.rnn.pad_sequence(list(self.y.argsort(stable=True).split(self.counts.tolist())))
+        return rows.T.contiguous()
+
+    def select(self, chosen: Sequence[int], name: str | None = None) -> "LabelledData":
+        """The data of some classes alone, given by index; they are numbered anew in the order given."""
+        renumbered = torch.full([len(self.classes)], -1)
+        renumbered[torch.as_tensor(chosen, dtype=torch.long)] = torch.arange(len(chosen))
+        y = renumbered[self.y]
+        return LabelledData(
+            name or self.name,
+            self.x[y >= 0],
+            y[y >= 0],
+            tuple(self.classes[c] for c in chosen),
+            self.groups and tuple(self.groups[c] for c in chosen),
+        )
+
+    def split(self, *fractions: float, seed: int = 0) -> tuple["LabelledData", ...]:
+        """Disjoint sets of classes, drawn at random in these fractions; groups, where there are any, stay whole.
+
+        Example:
+            >>> data = LabelledData("ten", torch.zeros(10, 1), torch.arange(10), tuple("abcdefghij"))
+            >>> [len(part.classes) for part in data.split(0.6, 0.2, 0.2)]
+            [6, 2, 2]
+        """
+        if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-6:
+            raise ValueError(f"the fractions of a split are positive and add up to at most 1; got {fractions}.")
+        units = sorted(set(self.groups or self.classes))
+        order = torch.randperm(len(units), generator=torch.Generator().manual_seed(seed)).tolist()
+        parts, start = [], 0.0
+        for fraction in fractions:
+            first, last = round(start * len(units)), round((start + fraction) * len(units))
+            mine = {units[u] for u in order[first:last]}
+            if not mine:
+                raise ValueError(
+                    f"{self.name} has {len(units)} {'groups' if self.groups else 'classes'}, too few to split into "
+                    f"{fractions}: a part is left empty. Add classes, or give that part a larger fraction."
+                )
+            parts.append(self.select([c for c, unit in enumerate(self.groups or self.classes) if unit in mine]))
+            start += fraction
+        return tuple(parts)
+
+    def rotated(self) -> "LabelledData":
+        """Four times the classes: every class turned by 0, 90, 180 and 270 degrees is a class of its own."""
+        turns = range(4)
+        return LabelledData(
+            self.name,
+            torch.cat([torch.rot90(self.x, turn, (-2, -1)) for turn in turns]),
+            torch.cat([self.y + turn * len(self.classes) for turn in turns]),
+            tuple(f"{name}/rot{90 * turn:03d}" for turn in turns for name in self.classes),
+            self.groups and self.groups * 4,
+        )
+
+    def keep(self, wanted: Callable[[str], bool], name: str | None = None) -> "LabelledData":
+        """The data of the classes whose name is wanted."""
+        return self.select([c for c, class_name in enumerate(self.classes) if wanted(class_name)], name)

@@ -1,0 +1,66 @@
+"""The four-block convolutional encoder of few-shot learning (Vinyals et al., 2016, section 4.1.1).
+
+https://arxiv.org/abs/1606.04080
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from quickstudy.encoders.norm import Norm, normalisation
+
+
+class Conv4(nn.Module):
+    """Four 3x3 convolutions, each normalised, rectified and halved in size.
+
+    Args:
+        in_channels: 1 for greyscale, 3 for colour.
+        width: Channels of every block.
+        image_size: Height and width of the square images, in pixels.
+        downsample: "pool" halves by max-pooling and flattens, as matching and prototypical networks do; "stride"
+            halves by strided convolutions and averages over what is left of the image, as MAML does for Omniglot
+            (about a third of the work).
+        norm: See `quickstudy.encoders.norm`.
+
+    Example:
+        >>> Conv4(in_channels=3, image_size=84).out_features
+        1600
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        width: int = 64,
+        *,
+        image_size: int = 28,
+        downsample: Literal["pool", "stride"] = "pool",
+        norm: Norm = "running",
+    ):
+        super().__init__()
+        if downsample not in ("pool", "stride"):
+            raise ValueError(f"downsample is 'pool' or 'stride', not {downsample!r}.")
+        if image_size < 16:
+            raise ValueError(f"four halvings need images of at least 16 pixels; image_size is {image_size}.")
+        self.image_size, self.in_channels = image_size, in_channels
+        block = pooled_block if downsample == "pool" else strided_block
+        self.blocks = nn.Sequential(
+            *(block(in_channels if i == 0 else width, width, normalisation(norm)) for i in range(4))
+        )
+        self.out = nn.Flatten() if downsample == "pool" else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.out_features = width * (image_size // 16) ** 2 if downsample == "pool" else width
+        self.to(memory_format=torch.channels_last)  # up to twice as fast on a CPU
+
+    def forward(self, x: Float[Tensor, "example channel height width"]) -> Float[Tensor, "example d"]:
+        return self.out(self.blocks(x))
+
+
+def pooled_block(in_channels: int, width: int, norm: Callable[[int], nn.Module]) -> nn.Sequential:
+    # the maximum is taken before the rectifier: the same numbers, on a quarter of the values
+    return nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1), norm(width), nn.MaxPool2d(2), nn.ReLU())
+
+
+def strided_block(in_channels: int, width: int, norm: Callable[[int], nn.Module]) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, width, 3, stride=2, padding=1), norm(width), nn.ReLU())

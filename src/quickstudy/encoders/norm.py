@@ -1,0 +1,54 @@
+"""The choice of normalisation, which decides what the examples of a batch learn of each other.
+
+- `"running"`: batch statistics while training, their running average when evaluating (ordinary batch normalisation):
+  a prediction does not depend on the other queries.
+- `"batch"`: the statistics of the batch it is given, always; one task is one batch, so tasks never mix, but a query's
+  prediction depends on the other queries asked with it (MAML's setting: transductive).
+- `"group"`: each example by itself, in groups of channels (Wu & He, 2018). https://arxiv.org/abs/1803.08494
+- `"none"`: no normalisation.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+Norm = Literal["running", "batch", "group", "none"]
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation with running averages, over all processes: as if one process held the whole batch."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+            return super().forward(input)
+        sums = torch.stack([input.sum((0, 2, 3)), input.square().sum((0, 2, 3))])  # [2, channel]
+        count = torch.tensor(input.numel() / input.shape[1], device=input.device)
+        sums, count = all_reduce(sums), all_reduce(count)
+        mean = sums[0] / count
+        variance = sums[1] / count - mean.square()
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)  # unbiased, as PyTorch keeps it
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return input * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+
+
+def normalisation(norm: Norm) -> Callable[[int], nn.Module]:
+    """The normalisation layer of a name, as a function of the number of channels.
+
+    Raises:
+        ValueError: No such normalisation.
+    """
+    layers = {
+        "running": BatchNorm,
+        "batch": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
+        "group": lambda channels: nn.GroupNorm(min(8, channels), channels),
+        "none": lambda channels: nn.Identity(),
+    }
+    if norm not in layers:
+        raise ValueError(f"norm is one of {', '.join(layers)}; not {norm!r}.")
+    return layers[norm]

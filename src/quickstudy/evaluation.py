@@ -1,0 +1,193 @@
+"""How well a learner learns new tasks: scores per episode, intervals over episodes, calibration."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.distributions import Distribution
+
+from quickstudy.contract import Episodes, Examples, MetaLearner
+from quickstudy.tasks import Tasks, seeded
+
+CHUNK = 20
+"""Episodes drawn from one seed; part of what defines an episode list, whatever the machine."""
+BINS = 15
+"""Bins of equal width over confidence, for the calibration error and the reliability diagram."""
+
+
+class Interval(NamedTuple):
+    """A mean and the half-width of its 95% interval."""
+
+    mean: float
+    half_width: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2%} ± {self.half_width:.2%}"
+
+    def plain(self, digits: int = 3) -> str:
+        """For scores that are no fractions, such as nats."""
+        return f"{self.mean:.{digits}f} ± {self.half_width:.{digits}f}"
+
+
+def interval(scores: Float[Tensor, " task"]) -> Interval:
+    """Mean score over tasks, with the 95% interval that few-shot papers print after the ± sign.
+
+    The half-width is 1.96 s / sqrt(T), with s the unbiased standard deviation *across tasks*: the task is the unit
+    that was sampled, not the query example. The difference of two learners on the same episodes is such a score too.
+
+    Args:
+        scores: One score per task, e.g. accuracies in [0, 1].
+
+    Raises:
+        ValueError: Fewer than two tasks, from which no spread can be told.
+
+    Example:
+        >>> print(interval(torch.tensor([0.4, 0.6, 0.5, 0.5])))
+        50.00% ± 8.00%
+    """
+    if len(scores) < 2:
+        raise ValueError(f"an interval needs at least 2 episodes, not {len(scores)}.")
+    scores = scores.double()
+    return Interval(scores.mean().item(), 1.96 * scores.std().item() / len(scores) ** 0.5)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Args:
+        scores: One score per episode: "accuracy" (a fraction) or "squared_error", and "log_likelihood" (nats per
+            query, higher is better).
+        bins: Classification only, rows of (queries, sum of confidences, number correct) per bin of confidence.
+        adapt_seconds: Median time to learn one task.
+        episodes_hash: SHA-256 over the episodes themselves: equal hashes, equal tests.
+        ways: Classes of a task; None for regression.
+        transductive: Whether queries could see each other.
+    """
+
+    scores: dict[str, Float[Tensor, " episode"]]
+    bins: Float[Tensor, "bin 3"] | None
+    adapt_seconds: float
+    episodes_hash: str
+    ways: int | None
+    transductive: bool
+
+    @property
+    def main(self) -> str:
+        """The name of the score that learners are compared by."""
+        return "squared_error" if self.ways is None else "accuracy"
+
+    @property
+    def result(self) -> Interval:
+        """The main score, with its 95% interval over episodes."""
+        return interval(self.scores[self.main])
+
+    @property
+    def goodness(self) -> float:
+        """The main score, turned so that more is better."""
+        return self.result.mean if self.ways else -self.result.mean
+
+    @property
+    def chance(self) -> float | None:
+        """The accuracy of guessing; None for regression."""
+        return 1 / self.ways if self.ways else None
+
+    @property
+    def calibration_error(self) -> float | None:
+        """Expected calibration error: |accuracy - confidence| over 15 bins of equal width, weighted by their queries.
+
+        Over all queries of all episodes; confidence is the highest predicted probability (Guo et al., 2017, eq. 3).
+        https://arxiv.org/abs/1706.04599
+        """
+        if self.bins is None:
+            return None
+        return ((self.bins[:, 1] - self.bins[:, 2]).abs().sum() / self.bins[:, 0].sum()).item()
+
+    def __str__(self) -> str:
+        return str(self.result) if self.ways else self.result.plain()
+
+
+def episode_list(tasks: Tasks, episodes: int, seed: int = 0) -> Iterator[Episodes]:
+    """The fixed test episodes of a seed, in chunks; a shorter list is the beginning of a longer one."""
+    for chunk, start in enumerate(range(0, episodes, CHUNK)):
+        yield tasks.sample(CHUNK, seeded(seed, "episodes", chunk))[: episodes - start]
+
+
+@torch.no_grad()
+def evaluate(
+    learner: MetaLearner, tasks: Tasks, *, episodes: int = 1000, seed: int = 0, fabric: Fabric | None = None
+) -> Evaluation:
+    """Scores a learner on the fixed test episodes of a seed.
+
+    Args:
+        learner: Evaluated as it is, in evaluation mode; it is left in the mode it was in.
+        tasks: Where the episodes come from.
+        episodes: Their number, at least 2.
+        seed: Which list of episodes.
+        fabric: Launched; with several processes each evaluates its share, and all return the whole.
+
+    Raises:
+        ValueError: Fewer than 2 episodes.
+    """
+    if episodes < 2:
+        raise ValueError(f"an interval needs at least 2 episodes, not {episodes}.")
+    training = learner.training
+    learner.eval()
+    digest, results, ways = hashlib.sha256(), {}, None
+    rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    for chunk, batch in enumerate(episode_list(tasks, episodes, seed)):
+        for tensor in (batch.support.x, batch.support.y, batch.query.x, batch.query.y):
+            digest.update(tensor.contiguous().numpy().tobytes())
+        ways = batch.support.ways
+        if chunk % world == rank:
+            results[chunk] = evaluate_batch(learner, fabric.to_device(batch) if fabric else batch)
+    learner.train(training)
+    if world > 1:
+        shares: list = [None] * world
+        torch.distributed.all_gather_object(shares, results)
+        results = {chunk: result for share in shares for chunk, result in share.items()}
+    ordered = [results[chunk] for chunk in sorted(results)]
+    return Evaluation(
+        scores={name: torch.cat([result[0][name] for result in ordered]) for name in ordered[0][0]},
+        bins=None if ways is None else torch.stack([result[1] for result in ordered]).sum(0),
+        adapt_seconds=torch.tensor([result[2] for result in ordered]).median().item(),
+        episodes_hash=digest.hexdigest(),
+        ways=ways,
+        transductive=learner.transductive,
+    )
+
+
+def evaluate_batch(learner: MetaLearner, batch: Episodes) -> tuple[dict[str, Tensor], Tensor | None, float]:
+    """Scores per episode, reliability bins, and seconds of adaptation per task."""
+    start = time.perf_counter()
+    memory = learner.adapt(batch.support)
+    seconds = (time.perf_counter() - start) / len(batch)
+    predicted = learner.predict(memory, batch.query.x)
+    scores, bins = score(predicted, batch.query)
+    return {name: values.cpu() for name, values in scores.items()}, bins, seconds
+
+
+def score(predicted: Distribution, query: Examples) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Scores per episode, and for classification the reliability bins."""
+    exists = torch.ones_like(query.x.flatten(2)[..., 0]) if query.mask is None else query.mask.float()
+    mean = lambda values: (values * exists).sum(1) / exists.sum(1)  # noqa: E731
+    scores = {"log_likelihood": mean(predicted.log_prob(query.y))}
+    if query.ways is None:
+        return {"squared_error": mean((predicted.mean - query.y).square().sum(-1)), **scores}, None
+    confidence, answer = predicted.probs.max(-1)  # pyright: ignore[reportAttributeAccessIssue]
+    correct = (answer == query.y).to(confidence.dtype)
+    return {"accuracy": mean(correct), **scores}, reliability(confidence[exists > 0], correct[exists > 0])
+
+
+def reliability(confidence: Float[Tensor, " query"], correct: Float[Tensor, " query"]) -> Float[Tensor, "bin 3"]:
+    """Rows of (queries, sum of confidences, number correct), one per bin of equal width over (0, 1]."""
+    confidence, correct = confidence.double().cpu(), correct.double().cpu()
+    which = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+    values = torch.stack([torch.ones_like(confidence), confidence, correct], -1)  # [Q, 3]
+    return torch.zeros(BINS, 3, dtype=torch.float64).index_add_(0, which, values)

@@ -1,0 +1,81 @@
+"""A transformer trained to learn in context, after GPICL (Kirsch et al., 2022) and prior-fitted networks.
+
+https://arxiv.org/abs/2212.04458, https://arxiv.org/abs/2112.10510 (Mueller et al., 2022)
+"""
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.distributions import Categorical
+from torch.nn.functional import scaled_dot_product_attention
+
+from quickstudy.contract import Examples, MetaLearner, categorical
+from quickstudy.tensors import out_features, per_task, valid
+
+
+class Layer(nn.Module):
+    """A pre-normalised transformer layer, whose tokens attend to the support set only."""
+
+    def __init__(self, d: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm_attention, self.norm_mlp = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.q, self.kv, self.out = nn.Linear(d, d), nn.Linear(d, 2 * d), nn.Linear(d, d)
+        self.mlp = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
+
+    def keys_values(self, x: Float[Tensor, "task support d"]) -> Float[Tensor, "task support 2d"]:
+        return self.kv(self.norm_attention(x))
+
+    def forward(
+        self, x: Float[Tensor, "task token d"], keys_values: Float[Tensor, "task support 2d"], exists: Tensor
+    ) -> Float[Tensor, "task token d"]:
+        q, k, v = (self._split(part) for part in (self.q(self.norm_attention(x)), *keys_values.chunk(2, -1)))
+        read = scaled_dot_product_attention(q, k, v, attn_mask=exists[:, None, None])  # [T, heads, token, D / heads]
+        x = x + self.out(read.transpose(1, 2).flatten(2))
+        return x + self.mlp(self.norm_mlp(x))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class InContextTransformer(MetaLearner):
+    """Read labelled examples, answer queries: learning is the forward pass of a transformer.
+
+    Across tasks its weights learn the learning algorithm; a task is remembered by the keys and values of its support
+    set in every layer. Queries attend to the support set and never to each other. Train it on tasks that number their
+    classes anew each time, as `FewShot` does: else it learns what a label stands for, and not how to learn it.
+
+    Args:
+        encoder: From inputs to embeddings.
+        ways: The most classes that a task may have.
+        d: Width of the transformer.
+        layers: Number of layers.
+        heads: Heads of attention.
+    """
+
+    def __init__(self, encoder: nn.Module, *, ways: int = 5, d: int = 128, layers: int = 4, heads: int = 4):
+        super().__init__()
+        self.encoder, self.ways = encoder, ways
+        self.embed_x = nn.Sequential(nn.Linear(out_features(encoder), d), nn.LayerNorm(d))
+        self.embed_y = nn.Embedding(ways, d)
+        self.layers = nn.ModuleList(Layer(d, heads) for _ in range(layers))
+        self.head = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, ways))
+
+    def adapt(self, support: Examples) -> dict[str, Tensor]:
+        if support.ways is None or support.ways > self.ways:
+            raise ValueError(f"this transformer was built for at most {self.ways} ways; the tasks have {support.ways}.")
+        exists = valid(support)
+        x = self.embed_x(per_task(self.encoder, support.x)) + self.embed_y(support.y)  # [T, S, D]
+        cache = []
+        for layer in self.layers:
+            cache.append(layer.keys_values(x))
+            x = layer(x, cache[-1], exists)
+        present = torch.arange(self.ways, device=x.device) < support.ways
+        return {"cache": torch.stack(cache, 1), "exists": exists, "ways": present.expand(len(x), -1)}
+
+    def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:
+        token = self.embed_x(per_task(self.encoder, x))  # [T, Q, D]
+        for layer, keys_values in zip(self.layers, memory["cache"].unbind(1), strict=True):
+            token = layer(token, keys_values, memory["exists"])
+        ways = int(memory["ways"][0].sum())
+        return categorical(self.head(token)[..., :ways])

@@ -1,0 +1,19 @@
+"""Distributions of tasks: what a learner learns to learn."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from quickstudy.contract import Episodes
+from quickstudy.tasks.few_shot import FewShot as FewShot
+from quickstudy.tasks.seeds import seeded as seeded
+from quickstudy.tasks.sinusoid import Sinusoids as Sinusoids
+
+
+@runtime_checkable
+class Tasks(Protocol):
+    """A distribution of tasks: anything that draws a batch of them from a random generator."""
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        """A batch of tasks, a function of the generator's state alone."""
+        ...

@@ -1,0 +1,78 @@
+"""Tools for tensors with a leading task axis: encode, average, measure, join."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from quickstudy.contract import Examples, uses_batch_statistics
+
+def per_task(encoder: nn.Module, x: Shaped[Tensor, "task example *x"]) -> Float[Tensor, "task example *d"]:
+    """The encoder's outputs for every example of every task.
+
+    Tasks are flattened into one batch, unless the encoder normalises by the batch it is given (`norm="batch"`):
+    then each task is a batch of its own, so that tasks do not see each other.
+    """
+    if any(uses_batch_statistics(module) for module in encoder.modules()):
+        return torch.stack([encoder(task) for task in x])
+    return encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def valid(examples: Examples) -> Bool[Tensor, "task example"]:
+    """The mask of examples that exist, all of them where no mask was given."""
+    return torch.ones_like(examples.y, dtype=torch.bool) if examples.mask is None else examples.mask
+
+
+def class_means(z: Float[Tensor, "task support d"], support: Examples) -> Float[Tensor, "task way d"]:
+    """The mean of each class's embeddings; zero for a class without examples."""
+    member = (one_hot(support.y, support.ways) * valid(support)[..., None]).to(z.dtype)  # [T, S, W]
+    return member.mT @ z / member.sum(1).clamp(min=1)[..., None]
+
+
+def squared_distances(
+    a: Float[Tensor, "task query d"], b: Float[Tensor, "task way d"]
+) -> Float[Tensor, "task query way"]:
+    """The squared Euclidean distance of every pair, as |a|^2 - 2 a.b + |b|^2."""
+    return a.square().sum(-1)[:, :, None] - 2 * a @ b.mT + b.square().sum(-1)[:, None]
+
+
+def out_features(encoder: nn.Module) -> int:
+    """The length of an encoder's embeddings, which it tells in its attribute `out_features`.
+
+    Raises:
+        TypeError: The encoder does not tell.
+    """
+    features = getattr(encoder, "out_features", None)
+    if not isinstance(features, int):
+        raise TypeError(
+            f"{type(encoder).__name__} does not tell the length of its embeddings; "
+            f"set encoder.out_features, e.g. encoder.out_features = 64."
+        )
+    return features
+
+
+def concatenate(memories: Sequence):
+    """The memories of several batches of tasks as one, along the task axis."""
+    first = memories[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(memories))
+    if isinstance(first, Mapping):
+        return {name: concatenate([memory[name] for memory in memories]) for name in first}
+    return type(first)(*(concatenate(parts) for parts in zip(*memories, strict=True)))
+
+
+def forbid_running_statistics(net: nn.Module, method: str) -> None:
+    """Refuses a network whose layers average statistics over everything they see, which no one task may change.
+
+    Raises:
+        ValueError: Such a layer, named.
+    """
+    for name, module in net.named_modules():
+        if getattr(module, "running_mean", None) is not None:
+            raise ValueError(
+                f"{method} trains its network on one task at a time, but layer {name!r} ({type(module).__name__}) "
+                f"keeps running statistics over all of them. Use Conv4(norm='batch'), which is transductive, or "
+                f"norm='group'; for a layer of your own, track_running_stats=False."
+            )

@@ -1,0 +1,255 @@
+"""Meta-training: a function that yields its progress, on one process or many, and can be stopped and resumed."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from quickstudy.checkpoint import fill, load_tensors, save_learner, save_tensors
+from quickstudy.contract import MetaLearner
+from quickstudy.evaluation import evaluate
+from quickstudy.tasks import Tasks, seeded
+
+LAST, KEPT = "last.safetensors", "learner.safetensors"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training run stands, after a step.
+
+    Args:
+        step: Steps done.
+        steps: Steps to do.
+        loss: The meta-training loss of this step; nats per query for most methods.
+        tasks_per_second: Since the run was started or resumed, validation left out.
+        validation: The score on the meta-validation tasks where one was taken at this step: accuracy, or minus the
+            squared error.
+        best: The highest of those so far, whose weights are kept.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    tasks_per_second: float
+    validation: float | None
+    best: float | None
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Which weights are kept: those with the best score on tasks of held-out classes.
+
+    Args:
+        tasks: Meta-validation tasks.
+        every: Steps from one validation to the next; the last step is always one.
+        episodes: How many tasks.
+    """
+
+    tasks: Tasks
+    every: int = 500
+    episodes: int = 200
+
+
+@dataclass
+class _Run:
+    """Everything that a resumed run needs to go on as if it had never stopped."""
+
+    learner: MetaLearner
+    optimizer: Optimizer
+    scheduler: LRScheduler | None
+    seed: int
+    step: int = 0
+    best: float | None = None
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        tensors = {f"learner.{k}": v for k, v in self.learner.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best_weights.items()}
+        state, numbers = self.optimizer.state_dict(), {}
+        for i, values in state["state"].items():
+            for name, value in values.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{i}.{name}"] = value
+                elif value is not None:
+                    numbers[f"{i}.{name}"] = value
+        about = {
+            "learner": type(self.learner).__name__,
+            "seed": self.seed,
+            "step": self.step,
+            "best": self.best,
+            "groups": state["param_groups"],
+            "numbers": numbers,
+            "scheduler": self.scheduler and _plain(self.scheduler.state_dict()),
+        }
+        save_tensors(path, tensors, about)
+
+    def load(self, path: Path) -> None:
+        tensors, about = load_tensors(path)
+        fill(self.learner, tensors, about, path)
+        if about["seed"] != self.seed or (about["scheduler"] is None) != (self.scheduler is None):
+            raise ValueError(f"{path} is of a run with seed {about['seed']} or another schedule; resume with its own.")
+        self.step, self.best = about["step"], about["best"]
+        self.best_weights = {k[5:]: v for k, v in tensors.items() if k.startswith("best.")}
+        state: dict[int, dict] = {}
+        named = {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
+        for key, value in {**named, **about["numbers"]}.items():
+            i, name = key.split(".")
+            state.setdefault(int(i), {})[name] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": about["groups"]})
+        if self.scheduler:
+            self.scheduler.load_state_dict(about["scheduler"])
+
+
+def _plain(state: dict) -> dict:
+    """The part of a schedule's state that JSON can hold: functions are given anew when a run is resumed."""
+    return json.loads(json.dumps({k: v for k, v in state.items() if not _opaque(v)}))
+
+
+def _opaque(value) -> bool:
+    return callable(value) or (isinstance(value, list) and any(callable(item) or item is None for item in value))
+
+
+def train(
+    learner: MetaLearner,
+    tasks: Tasks,
+    *,
+    steps: int,
+    batch: int = 16,
+    optimizer: Optimizer | None = None,
+    scheduler: LRScheduler | None = None,
+    clip: float | None = 10.0,
+    validate: Tasks | Validation | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    checkpoint_seconds: float = 60,
+    resume: bool = False,
+    fabric: Fabric | None = None,
+) -> Iterator[Progress]:
+    """Meta-trains a learner, yielding its progress after every step; nothing happens until it is iterated.
+
+    The batch of tasks at a step is a function of (seed, step) alone, so that a run resumed from its last checkpoint
+    ends with the same bits as one that was never stopped. When it ends, the learner holds the weights kept.
+
+    Args:
+        learner: Trained in place; one without trainable parameters is left as it is.
+        tasks: Meta-training tasks.
+        steps: Outer steps in all.
+        batch: Tasks per step, over all processes together.
+        optimizer: Over the learner's parameters; Adam with a step size of 0.001 unless given.
+        scheduler: A schedule of that optimizer, advanced at every step.
+        clip: The largest norm of the outer gradient; None for no limit.
+        validate: Tasks of held-out classes that choose the weights to keep; without them, the last ones are kept.
+        seed: Of the stream of tasks.
+        out: A folder for `last.safetensors`, to resume from, and in the end `learner.safetensors`.
+        checkpoint_seconds: Time from one checkpoint to the next; one more is written when the iterator is closed.
+        resume: Go on from the folder's last checkpoint; from the beginning where there is none.
+        fabric: Launched; one process on the CPU unless given. Tasks are shared out over its processes.
+
+    Raises:
+        ValueError: A batch that cannot be shared out, or a checkpoint that does not fit.
+        FloatingPointError: The loss is no longer a finite number.
+    """
+    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    if steps < 1 or batch < 1 or batch % fabric.world_size:
+        raise ValueError(
+            f"steps and batch are at least 1, and the batch divides by the number of processes; got steps={steps}, "
+            f"batch={batch} and {fabric.world_size} processes."
+        )
+    if isinstance(validate, Tasks):
+        validate = Validation(validate)
+    trainable = [p for p in learner.parameters() if p.requires_grad]
+    if not trainable:
+        return iter(())
+    optimizer = optimizer or torch.optim.Adam(trainable, lr=1e-3)
+    run = _Run(fabric.to_device(learner), optimizer, scheduler, seed)
+    folder = None if out is None else Path(out)
+    if folder and resume and (folder / LAST).exists():
+        run.load(folder / LAST)
+    return _steps(run, tasks, steps, batch, clip, validate, folder, checkpoint_seconds, fabric)
+
+
+def _steps(
+    run: _Run,
+    tasks: Tasks,
+    steps: int,
+    batch: int,
+    clip: float | None,
+    validate: Validation | None,
+    folder: Path | None,
+    checkpoint_seconds: float,
+    fabric: Fabric,
+) -> Iterator[Progress]:
+    first, busy, saved = run.step, 0.0, time.monotonic()
+
+    def save() -> None:
+        if folder and fabric.is_global_zero:
+            run.save(folder / LAST)
+
+    while run.step < steps:
+        start = time.monotonic()
+        loss = _outer_step(run, tasks, batch, clip, folder, fabric)
+        busy += time.monotonic() - start
+        validation = None
+        if validate and (run.step % validate.every == 0 or run.step == steps):
+            validation = evaluate(run.learner, validate.tasks, episodes=validate.episodes, fabric=fabric).goodness
+            if run.best is None or validation > run.best:
+                run.best = validation
+                run.best_weights = {k: v.detach().clone() for k, v in run.learner.state_dict().items()}
+        if time.monotonic() - saved >= checkpoint_seconds or run.step == steps:
+            save()
+            saved = time.monotonic()
+        try:
+            yield Progress(run.step, steps, loss, (run.step - first) * batch / busy, validation, run.best)
+        except GeneratorExit:  # the caller stops here, between two steps
+            save()
+            raise
+    if run.best_weights:
+        run.learner.load_state_dict(run.best_weights)
+    if folder and fabric.is_global_zero:
+        save_learner(run.learner, folder / KEPT, {"steps": steps, "seed": run.seed, "validation": run.best})
+
+
+def _outer_step(
+    run: _Run, tasks: Tasks, batch: int, clip: float | None, folder: Path | None, fabric: Fabric
+) -> float:
+    """One step of the optimizer on one batch of tasks; the loss comes back."""
+    run.learner.train()
+    episodes = tasks.sample(batch, seeded(run.seed, "train", run.step))
+    share = slice(fabric.global_rank, None, fabric.world_size)
+    with torch.random.fork_rng(devices=[]):  # what is random inside a loss depends on the step alone
+        torch.manual_seed(seeded(run.seed, "loss", run.step).initial_seed())
+        with fabric.autocast():
+            loss = run.learner.loss(fabric.to_device(episodes[share]))
+    run.optimizer.zero_grad()
+    fabric.backward(loss)
+    loss = loss.detach()
+    if fabric.world_size > 1:
+        loss = fabric.all_reduce(loss, reduce_op="mean")
+        _average_gradients(run.learner, fabric)
+    if not torch.isfinite(loss):
+        last = f"the last good checkpoint is {folder / LAST}" if folder and (folder / LAST).exists() else "none was saved"
+        raise FloatingPointError(
+            f"the loss is {float(loss)} at step {run.step + 1} (tasks of seed {run.seed}, step {run.step}); {last}. "
+            f"Lower the step size, or clip the gradient."
+        )
+    if clip is not None:
+        torch.nn.utils.clip_grad_norm_(run.learner.parameters(), clip)
+    run.optimizer.step()
+    if run.scheduler:
+        run.scheduler.step()
+    run.step += 1
+    return float(loss)
+
+
+def _average_gradients(learner: MetaLearner, fabric: Fabric) -> None:
+    gradients = [p.grad for p in learner.parameters() if p.grad is not None]
+    flat = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
+    for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):  # type: ignore[union-attr]
+        gradient.copy_(averaged.view_as(gradient))
