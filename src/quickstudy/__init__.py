@@ -1,14 +1,67 @@
 """quickstudy learns how to learn: meta-learning of every family behind one contract."""
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, gaussian
+from quickstudy.checkpoint import load_learner, load_memory, save_learner, save_memory
+from quickstudy.comparison import Comparison, compare
+from quickstudy.contract import Episodes, Examples, Memory, MetaLearner, categorical, gaussian
+from quickstudy.data.digits import digits
+from quickstudy.data.folder import image_folder
+from quickstudy.data.glyphs import glyphs
+from quickstudy.data.labelled import LabelledData
 from quickstudy.data.omniglot import omniglot
 from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.mlp import MLP
-from quickstudy.evaluation import Evaluation, evaluate, interval
+from quickstudy.encoders.resnet12 import ResNet12
+from quickstudy.evaluation import Evaluation, Interval, evaluate, interval
 from quickstudy.methods.in_context.in_context_transformer import InContextTransformer
 from quickstudy.methods.metric.prototypical_network import PrototypicalNetwork
 from quickstudy.methods.model_based.neural_process import NeuralProcess
 from quickstudy.methods.model_based.snail import SNAIL
 from quickstudy.methods.optimization.maml import MAML
-from quickstudy.tasks import FewShot, Sinusoids
-from quickstudy.training import train
+from quickstudy.methods.transfer.fine_tune import FineTune
+from quickstudy.methods.transfer.from_scratch import FromScratch
+from quickstudy.methods.transfer.linear_probe import LinearProbe
+from quickstudy.report import report
+from quickstudy.tasks import FewShot, Sinusoids, Tasks
+from quickstudy.training import Progress, Validation, train
+
+__all__ = [
+    "MAML",
+    "MLP",
+    "SNAIL",
+    "Comparison",
+    "Conv4",
+    "Episodes",
+    "Evaluation",
+    "Examples",
+    "FewShot",
+    "FineTune",
+    "FromScratch",
+    "InContextTransformer",
+    "Interval",
+    "LabelledData",
+    "LinearProbe",
+    "Memory",
+    "MetaLearner",
+    "NeuralProcess",
+    "Progress",
+    "PrototypicalNetwork",
+    "ResNet12",
+    "Sinusoids",
+    "Tasks",
+    "Validation",
+    "categorical",
+    "compare",
+    "digits",
+    "evaluate",
+    "gaussian",
+    "glyphs",
+    "image_folder",
+    "interval",
+    "load_learner",
+    "load_memory",
+    "omniglot",
+    "report",
+    "save_learner",
+    "save_memory",
+    "train",
+]

@@ -32,8 +32,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
             about = json.loads((file.metadata() or {})["quickstudy"])
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 (not a dict)
     except (SafetensorError, KeyError, ValueError):
-        begins = path.open("rb").read(2)
-        looks = " It looks like a pickle, which can run code when opened." if begins in (b"PK", b"\x80\x02", b"\x80\x04") else ""
+        with path.open("rb") as file:
+            pickled = file.read(2) in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")
+        looks = " It looks like a pickle, which can run code when opened." if pickled else ""
         raise ValueError(f"{path} is no checkpoint of quickstudy, or a broken one.{looks} It was not loaded.") from None
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from quickstudy.contract import Episodes, Examples, MetaLearner
-from quickstudy.tasks import Tasks, seeded
+from quickstudy.seeds import seeded
+from quickstudy.tasks import Tasks
 
 CHUNK = 20
 """Episodes drawn from one seed; part of what defines an episode list, whatever the machine."""

@@ -22,7 +22,9 @@ def per_task(encoder: nn.Module, x: Shaped[Tensor, "task example *x"]) -> Float[
 
 def valid(examples: Examples) -> Bool[Tensor, "task example"]:
     """The mask of examples that exist, all of them where no mask was given."""
-    return torch.ones_like(examples.y, dtype=torch.bool) if examples.mask is None else examples.mask
+    if examples.mask is not None:
+        return examples.mask
+    return torch.ones(examples.y.shape[:2], dtype=torch.bool, device=examples.y.device)
 
 
 def class_means(z: Float[Tensor, "task support d"], support: Examples) -> Float[Tensor, "task way d"]:

@@ -15,7 +15,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from quickstudy.checkpoint import fill, load_tensors, save_learner, save_tensors
 from quickstudy.contract import MetaLearner
 from quickstudy.evaluation import evaluate
-from quickstudy.tasks import Tasks, seeded
+from quickstudy.seeds import seeded
+from quickstudy.tasks import Tasks
 
 LAST, KEPT = "last.safetensors", "learner.safetensors"
 
@@ -32,6 +33,8 @@ class Progress:
         validation: The score on the meta-validation tasks where one was taken at this step: accuracy, or minus the
             squared error.
         best: The highest of those so far, whose weights are kept.
+        seconds: Spent on the run so far, before it was resumed too, validation included.
+        curve: About 200 rows of (step, mean loss since the row before, validation score or None) of the run so far.
     """
 
     step: int
@@ -40,6 +43,8 @@ class Progress:
     tasks_per_second: float
     validation: float | None
     best: float | None
+    seconds: float
+    curve: list[list]
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class _Run:
     step: int = 0
     best: float | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    curve: list[list] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         tensors = {f"learner.{k}": v for k, v in self.learner.state_dict().items()}
@@ -84,6 +91,8 @@ class _Run:
             "seed": self.seed,
             "step": self.step,
             "best": self.best,
+            "seconds": self.seconds,
+            "curve": self.curve,
             "groups": state["param_groups"],
             "numbers": numbers,
             "scheduler": self.scheduler and _plain(self.scheduler.state_dict()),
@@ -96,6 +105,7 @@ class _Run:
         if about["seed"] != self.seed or (about["scheduler"] is None) != (self.scheduler is None):
             raise ValueError(f"{path} is of a run with seed {about['seed']} or another schedule; resume with its own.")
         self.step, self.best = about["step"], about["best"]
+        self.seconds, self.curve = about["seconds"], about["curve"]
         self.best_weights = {k[5:]: v for k, v in tensors.items() if k.startswith("best.")}
         state: dict[int, dict] = {}
         named = {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
@@ -116,6 +126,15 @@ def _opaque(value) -> bool:
     return callable(value) or (isinstance(value, list) and any(callable(item) or item is None for item in value))
 
 
+def adam(learner: MetaLearner, lr: float, steps: int) -> tuple[Optimizer | None, LRScheduler | None]:
+    """Adam over what is trainable of a learner, and a schedule that takes its step size to zero along a cosine."""
+    trainable = [p for p in learner.parameters() if p.requires_grad]
+    if not trainable:
+        return None, None
+    optimizer = torch.optim.Adam(trainable, lr=lr)
+    return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+
 def train(
     learner: MetaLearner,
     tasks: Tasks,
@@ -128,7 +147,7 @@ def train(
     validate: Tasks | Validation | None = None,
     seed: int = 0,
     out: str | Path | None = None,
-    checkpoint_seconds: float = 60,
+    checkpoint_seconds: float = 60.0,
     resume: bool = False,
     fabric: Fabric | None = None,
 ) -> Iterator[Progress]:
@@ -186,27 +205,34 @@ def _steps(
     checkpoint_seconds: float,
     fabric: Fabric,
 ) -> Iterator[Progress]:
-    first, busy, saved = run.step, 0.0, time.monotonic()
+    first, busy, saved, losses = run.step, 0.0, time.monotonic(), []
 
     def save() -> None:
         if folder and fabric.is_global_zero:
             run.save(folder / LAST)
 
+    def progress(loss: float, rate: float, validation: float | None) -> Progress:
+        return Progress(run.step, steps, loss, rate, validation, run.best, run.seconds, run.curve)
+
+    if run.step >= steps:  # it was finished before: tell where it stands
+        yield progress(run.curve[-1][1], 0.0, run.curve[-1][2])
     while run.step < steps:
         start = time.monotonic()
-        loss = _outer_step(run, tasks, batch, clip, folder, fabric)
+        losses.append(_outer_step(run, tasks, batch, clip, folder, fabric))
         busy += time.monotonic() - start
         validation = None
         if validate and (run.step % validate.every == 0 or run.step == steps):
-            validation = evaluate(run.learner, validate.tasks, episodes=validate.episodes, fabric=fabric).goodness
-            if run.best is None or validation > run.best:
-                run.best = validation
-                run.best_weights = {k: v.detach().clone() for k, v in run.learner.state_dict().items()}
+            validation = _validate(run, validate, fabric)
+        run.seconds += time.monotonic() - start
+        loss = losses[-1]
+        if validation is not None or run.step % max(1, steps // 200) == 0 or run.step == steps:
+            run.curve.append([run.step, sum(losses) / len(losses), validation])
+            losses.clear()
         if time.monotonic() - saved >= checkpoint_seconds or run.step == steps:
             save()
             saved = time.monotonic()
         try:
-            yield Progress(run.step, steps, loss, (run.step - first) * batch / busy, validation, run.best)
+            yield progress(loss, (run.step - first) * batch / busy, validation)
         except GeneratorExit:  # the caller stops here, between two steps
             save()
             raise
@@ -214,6 +240,15 @@ def _steps(
         run.learner.load_state_dict(run.best_weights)
     if folder and fabric.is_global_zero:
         save_learner(run.learner, folder / KEPT, {"steps": steps, "seed": run.seed, "validation": run.best})
+
+
+def _validate(run: _Run, validate: Validation, fabric: Fabric) -> float:
+    """The validation score at this step; the weights are kept if it is the best so far."""
+    score = evaluate(run.learner, validate.tasks, episodes=validate.episodes, fabric=fabric).goodness
+    if run.best is None or score > run.best:
+        run.best = score
+        run.best_weights = {k: v.detach().clone() for k, v in run.learner.state_dict().items()}
+    return score
 
 
 def _outer_step(

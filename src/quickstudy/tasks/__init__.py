@@ -6,7 +6,6 @@ import torch
 
 from quickstudy.contract import Episodes
 from quickstudy.tasks.few_shot import FewShot as FewShot
-from quickstudy.tasks.seeds import seeded as seeded
 from quickstudy.tasks.sinusoid import Sinusoids as Sinusoids
 
 

@@ -3,8 +3,6 @@
 import math
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from quickstudy.contract import Episodes, Examples
 
@@ -28,7 +26,7 @@ class Sinusoids:
         phase = math.pi * torch.rand(tasks, 1, 1, generator=generator)
 
         def examples(count: int) -> Examples:
-            x: Float[Tensor, "task example 1"] = 10 * torch.rand(tasks, count, 1, generator=generator) - 5
+            x = 10 * torch.rand(tasks, count, 1, generator=generator) - 5
             return Examples(x, amplitude * torch.sin(x - phase))
 
         return Episodes(examples(self.shots), examples(self.queries))

@@ -22,12 +22,15 @@ class Layer(nn.Module):
         self.norm_attention, self.norm_mlp = nn.LayerNorm(d), nn.LayerNorm(d)
         self.q, self.kv, self.out = nn.Linear(d, d), nn.Linear(d, 2 * d), nn.Linear(d, d)
         self.mlp = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
+        with torch.no_grad():  # begin by attending to what is alike: without it training may stay at chance for long
+            nn.init.orthogonal_(self.q.weight)
+            self.kv.weight[:d] = self.q.weight
 
-    def keys_values(self, x: Float[Tensor, "task support d"]) -> Float[Tensor, "task support 2d"]:
+    def keys_values(self, x: Float[Tensor, "task support d"]) -> Float[Tensor, "task support kv"]:
         return self.kv(self.norm_attention(x))
 
     def forward(
-        self, x: Float[Tensor, "task token d"], keys_values: Float[Tensor, "task support 2d"], exists: Tensor
+        self, x: Float[Tensor, "task token d"], keys_values: Float[Tensor, "task support kv"], exists: Tensor
     ) -> Float[Tensor, "task token d"]:
         q, k, v = (self._split(part) for part in (self.q(self.norm_attention(x)), *keys_values.chunk(2, -1)))
         read = scaled_dot_product_attention(q, k, v, attn_mask=exists[:, None, None])  # [T, heads, token, D / heads]

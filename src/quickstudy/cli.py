@@ -1,0 +1,304 @@
+"""The command line: compare, train, evaluate, data."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.table import Table
+
+from quickstudy.allocator import keep_freed_memory
+from quickstudy.atomic import write_atomically
+from quickstudy.catalogue import ENCODERS, METHODS, Setting, build
+from quickstudy.comparison import Comparison, compare
+from quickstudy.data.digits import digits
+from quickstudy.data.sources import SOURCES, splits, test_classes
+from quickstudy.evaluation import Evaluation, evaluate
+from quickstudy.progress import Bars, Stopped
+from quickstudy.report import report, table
+from quickstudy.runs import ABOUT, begin, learner_about, open_run
+from quickstudy.tasks import FewShot, Tasks
+from quickstudy.training import Validation, adam, train
+
+app = typer.Typer(
+    help="Meta-learning: train over many small tasks, so that a new task is learned from a handful of examples.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+out, err = Console(), Console(stderr=True)
+
+Data = Annotated[str, typer.Option(help=f"Where classes come from: {', '.join(SOURCES)}, or a folder of CLASS folders.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of local data; else QUICKSTUDY_DATA; else download.")]
+Ways = Annotated[int, typer.Option(help="Classes of a task.")]
+Shots = Annotated[int, typer.Option(help="Support examples per class.")]
+Queries = Annotated[int, typer.Option(help="Query examples per class while training.")]
+TestQueries = Annotated[int, typer.Option(help="Query examples per class of a test episode.")]
+Steps = Annotated[int, typer.Option(help="Outer steps of meta-training.")]
+Batch = Annotated[int, typer.Option(help="Tasks per step, over all processes.")]
+Episodes = Annotated[int, typer.Option(help="Test episodes, the same for every method.")]
+Seed = Annotated[int, typer.Option(help="Of weights, tasks and test episodes.")]
+Devices = Annotated[int, typer.Option(help="Processes, each with a device of its own, or a share of the cores.")]
+Encoder = Annotated[str, typer.Option(help=f"The backbone, the same for every method: {', '.join(ENCODERS)}.")]
+Rate = Annotated[float, typer.Option(help="Step size of Adam, with a cosine schedule.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
+Every = Annotated[float, typer.Option(help="Seconds from one checkpoint to the next.")]
+
+
+def launch(devices: int) -> Fabric:
+    """The processes of this command, started."""
+    keep_freed_memory()
+    if devices < 1:
+        raise ValueError(f"--devices is at least 1, not {devices}.")
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    fabric = Fabric(accelerator=accelerator, devices=devices, strategy="ddp" if devices > 1 else "auto")
+    fabric.launch()
+    if not fabric.is_global_zero:
+        out.quiet = err.quiet = True
+    return fabric
+
+
+def methods_of(names: str) -> list[str]:
+    chosen = list(METHODS) if names == "all" else [name.strip() for name in names.split(",") if name.strip()]
+    for name in chosen:
+        if name not in METHODS:
+            raise ValueError(f"no method {name!r}; there are {', '.join(METHODS)}, and all.")
+    if not chosen:
+        raise ValueError(f"--methods names none; there are {', '.join(METHODS)}, and all.")
+    return list(dict.fromkeys(chosen))
+
+
+@app.command("compare")
+def compare_command(
+    data: Data = "glyphs",
+    data_dir: DataDir = None,
+    methods: Annotated[str, typer.Option(help=f"Comma-separated, or all: {', '.join(METHODS)}.")] = "all",
+    ways: Ways = 5,
+    shots: Shots = 1,
+    queries: Queries = 5,
+    steps: Steps = 500,
+    batch: Batch = 8,
+    episodes: Episodes = 1000,
+    seed: Seed = 0,
+    lr: Rate = 1e-3,
+    encoder: Encoder = "conv4-strided",
+    devices: Devices = 1,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for results.json, report.html and the learners.")] = Path(
+        "quickstudy-out"
+    ),
+    resume: Resume = False,
+) -> None:
+    """Meta-train methods on the same tasks with the same budget, and test them on the same unseen episodes.
+
+    Writes results.json (every per-episode score) and report.html (a page to look at), and prints the table. On glyphs,
+    the default, methods are tested on unseen generated characters and on real handwritten digits.
+    """
+    chosen = methods_of(methods)
+    train_data, val_data, test_data = splits(data, data_dir)
+    channels, size = train_data.x.shape[1:3]
+    setting = Setting(encoder, channels, size, ways, shots, len(train_data.classes))
+    learners = {}
+    for name in chosen:
+        torch.manual_seed(seed)
+        learners[name] = build(name, setting)
+    unseen = {"unseen characters": test_data, "real digits": digits()} if data == "glyphs" else {"unseen classes": test_data}
+    tests = {test: FewShot(classes, ways, shots, test_queries(classes, shots)) for test, classes in unseen.items()}
+    more = {test: by_shots(classes, ways) for test, classes in unseen.items()}
+    tasks, validation = FewShot(train_data, ways, shots, queries), FewShot(val_data, ways, shots, queries)
+    settings = {"data": data, "methods": chosen, "encoder": encoder, "ways": ways, "shots": shots, "queries": queries}
+    settings |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr, "episodes": episodes}
+    fabric = launch(devices)
+    if fabric.is_global_zero:
+        begin(folder, settings, resume=resume)
+        for name in chosen:
+            write_atomically(folder / name / ABOUT, json.dumps(learner_about(name, setting) | {"data": data}).encode())
+    with Bars(err, steps, devices) as bars:
+        found = compare(
+            learners,
+            tasks,
+            tests,
+            steps=steps,
+            batch=batch,
+            validate=Validation(validation, every=max(1, steps // 5), episodes=100),
+            episodes=episodes,
+            shots=more,
+            lr=lr,
+            seed=seed,
+            out=folder,
+            resume=True,
+            settings=settings,
+            watch=bars.watch,
+            fabric=fabric,
+        )
+    if fabric.is_global_zero:
+        finish(found, folder)
+
+
+def finish(found: Comparison, folder: Path) -> None:
+    write_atomically(folder / "results.json", json.dumps(found.results()).encode())
+    report(found, folder / "report.html")
+    for test in found.strip:
+        out.print(table(found, test))
+    out.print(f"report: {folder / 'report.html'}\nscores: {folder / 'results.json'}", soft_wrap=True)
+
+
+def test_queries(data, shots: int) -> int:
+    """As many queries as the classes allow, up to the 15 that papers take."""
+    return max(1, min(15, int(data.counts.min()) - shots))
+
+
+def by_shots(data, ways: int) -> dict[int, Tasks]:
+    """Tasks of 1 to 10 shots with 5 queries, as far as the classes allow."""
+    most = int(data.counts.min()) - 5
+    return {shots: FewShot(data, ways, shots, 5) for shots in (1, 2, 3, 5, 10) if shots <= most}
+
+
+@app.command("train")
+def train_command(
+    method: Annotated[str, typer.Argument(help=f"One of {', '.join(METHODS)}.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
+    data: Data = "glyphs",
+    data_dir: DataDir = None,
+    ways: Ways = 5,
+    shots: Shots = 1,
+    queries: Queries = 5,
+    steps: Steps = 2000,
+    batch: Batch = 16,
+    seed: Seed = 0,
+    lr: Rate = 1e-3,
+    encoder: Encoder = "conv4-strided",
+    devices: Devices = 1,
+    checkpoint_seconds: Every = 60.0,
+    resume: Resume = False,
+) -> None:
+    """Meta-train one method. Ctrl-C keeps a checkpoint; --resume goes on to the same bits."""
+    methods_of(method)
+    train_data, val_data, _ = splits(data, data_dir)
+    channels, size = train_data.x.shape[1:3]
+    setting = Setting(encoder, channels, size, ways, shots, len(train_data.classes))
+    torch.manual_seed(seed)
+    learner = build(method, setting)
+    tasks, validation = FewShot(train_data, ways, shots, queries), FewShot(val_data, ways, shots, queries)
+    about = learner_about(method, setting) | {"data": data, "queries": queries}
+    about |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr}
+    fabric = launch(devices)
+    if fabric.is_global_zero:
+        begin(folder, about, resume=resume)
+    optimizer, scheduler = adam(learner, lr, steps)
+    progress = train(
+        learner,
+        tasks,
+        steps=steps,
+        batch=batch,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        validate=Validation(validation, every=max(1, steps // 20)),
+        seed=seed,
+        out=folder,
+        checkpoint_seconds=checkpoint_seconds,
+        resume=resume,
+        fabric=fabric,
+    )
+    with Bars(err, steps, devices) as bars:
+        last = None
+        for last in bars.watch(method, progress):
+            pass
+    best = f", meta-validation accuracy {last.best:.2%}" if last and last.best is not None else ""
+    out.print(f"trained {METHODS[method].title}{best}: {folder}", soft_wrap=True)
+    out.print(f"next: quickstudy evaluate {shlex.quote(str(folder))}", soft_wrap=True)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    data: Annotated[str | None, typer.Option(help="Other data than the run's own; its test classes are used.")] = None,
+    data_dir: DataDir = None,
+    ways: Annotated[int | None, typer.Option(help="Classes of a task; the run's own unless given.")] = None,
+    shots: Annotated[int | None, typer.Option(help="Support examples per class; likewise.")] = None,
+    queries: TestQueries = 15,
+    episodes: Episodes = 1000,
+    seed: Seed = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every per-episode score here.")] = None,
+) -> None:
+    """Test a trained learner on fixed episodes of classes that it has never seen."""
+    keep_freed_memory()
+    learner, setting, about = open_run(run)
+    classes = test_classes(data or about["data"], data_dir, size=setting.size, channels=setting.channels)
+    tasks = FewShot(classes, ways or setting.ways, shots or setting.shots, queries)
+    with err.status(f"{episodes} episodes of {classes.name}"):
+        found = evaluate(learner, tasks, episodes=episodes, seed=seed)
+    if json_file:
+        write_atomically(json_file, json.dumps(evaluation_json(found)).encode())
+    out.print(f"{about['method']} on {classes.name}, {tasks.ways[0]}-way {tasks.shots[0]}-shot: [bold]{found}[/bold]")
+    transductive = "yes" if found.transductive else "no"
+    out.print(
+        f"{episodes} episodes {found.episodes_hash[:12]}, chance {found.chance:.0%}, ECE {found.calibration_error:.3f}, "
+        f"{found.adapt_seconds * 1000:.1f} ms to adapt, transductive {transductive}"
+    )
+
+
+def evaluation_json(found: Evaluation) -> dict:
+    return {
+        "mean": found.result.mean,
+        "half_width": found.result.half_width,
+        "expected_calibration_error": found.calibration_error,
+        "episodes_hash": found.episodes_hash,
+        "transductive": found.transductive,
+        "adapt_ms": found.adapt_seconds * 1000,
+        "scores": {name: values.tolist() for name, values in found.scores.items()},
+    }
+
+
+@app.command("data")
+def data_command(
+    action: Annotated[str, typer.Argument(help="list, get or check.")],
+    source: Annotated[str | None, typer.Argument(help=f"{', '.join(SOURCES)}, or a folder.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List the data there is, get it, or check that what lies on disk is whole."""
+    if action not in ("list", "get", "check"):
+        raise ValueError(f"no action {action!r}; there are list, get and check.")
+    if action == "list":
+        rows = Table("data", "what it is", box=None)
+        for name, what in SOURCES.items():
+            rows.add_row(name, what)
+        rows.add_row("PATH", "a folder of CLASS folders with pictures, or train, val and test folders of such")
+        out.print(rows)
+        return
+    if source is None:
+        raise ValueError(f"which data to {action}? Name one of {', '.join(SOURCES)}, or a folder.")
+    parts = [digits()] if source == "digits" else splits(source, data_dir)
+    rows = Table("part", "classes", "examples", "fewest per class", "pixels", box=None)
+    for part in parts:
+        pixels = "x".join(str(n) for n in part.x.shape[1:])
+        rows.add_row(part.name, f"{len(part.classes):,}", f"{len(part):,}", str(int(part.counts.min())), pixels)
+    out.print(rows)
+
+
+def main() -> None:
+    """Runs a command: 0 is success, 1 a failed training, 2 wrong input, 130 an interruption."""
+    try:
+        app()
+    except Stopped as stopped:
+        command = [word for word in sys.argv[1:] if word != "--resume"]
+        err.print(f"\n{stopped} Go on with: quickstudy {shlex.join([*command, '--resume'])}", soft_wrap=True, markup=False)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        err.print("\nstopped.")
+        sys.exit(130)
+    except FloatingPointError as error:
+        err.print(f"quickstudy: {error}", soft_wrap=True, markup=False)
+        sys.exit(1)
+    except (ValueError, OSError) as error:
+        err.print(f"quickstudy: {error}", soft_wrap=True, markup=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The main job: several learners with the same training tasks and budget, on the same test episodes."""
+
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from quickstudy.contract import Episodes, MetaLearner
+from quickstudy.evaluation import Evaluation, Interval, episode_list, evaluate, interval
+from quickstudy.tasks import Tasks
+from quickstudy.training import Progress, Validation, adam, train
+
+Watch = Callable[[str, Iterator[Progress]], Iterator[Progress]]
+
+
+@dataclass
+class Entry:
+    """One learner of a comparison.
+
+    Args:
+        parameters: How many it has.
+        train_seconds: Time to meta-train it, validation included; zero where there was nothing to train.
+        curve: Rows of (step, mean loss since the row before, validation score or None).
+        tests: What was found on each test.
+        by_shots: On each test, the interval of the main score for each number of shots.
+        strip: On each test, probabilities [task, query, way] for the episodes that the report shows.
+    """
+
+    parameters: int
+    train_seconds: float = 0.0
+    curve: list[list] = field(default_factory=list)
+    tests: dict[str, Evaluation] = field(default_factory=dict)
+    by_shots: dict[str, dict[int, Interval]] = field(default_factory=dict)
+    strip: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Comparison:
+    """What `compare` found.
+
+    Args:
+        settings: What was asked for: steps, batch, seed, episodes and whatever the caller added.
+        entries: The learners, by name.
+        strip: On each test, a few of its real episodes, for the report to show.
+    """
+
+    settings: dict
+    entries: dict[str, Entry]
+    strip: dict[str, Episodes]
+
+    def best(self, test: str) -> str:
+        """The name of the learner with the best mean score on a test."""
+        return max(self.entries, key=lambda name: self.entries[name].tests[test].goodness)
+
+    def difference(self, name: str, other: str, test: str) -> Interval:
+        """The paired difference of two learners' main scores over the same episodes, with its 95% interval."""
+        mine, theirs = (self.entries[who].tests[test] for who in (name, other))
+        return interval(mine.scores[mine.main].double() - theirs.scores[theirs.main].double())
+
+    def results(self) -> dict:
+        """Everything found, as JSON can hold it: versions, settings, episode hashes, every per-episode score."""
+        tests = next(iter(self.entries.values())).tests
+        return {
+            "versions": {name: version(name) for name in ("quickstudy", "torch", "numpy")}
+            | {"python": platform.python_version()},
+            "machine": {"processor": platform.machine(), "system": sys.platform, "threads": torch.get_num_threads()},
+            "settings": self.settings,
+            "tests": {
+                name: {"episodes_hash": e.episodes_hash, "ways": e.ways, "chance": e.chance} for name, e in tests.items()
+            },
+            "learners": {name: self._learner(name, entry) for name, entry in self.entries.items()},
+        }
+
+    def _learner(self, name: str, entry: Entry) -> dict:
+        return {
+            "parameters": entry.parameters,
+            "train_seconds": round(entry.train_seconds, 2),
+            "curve": entry.curve,
+            "tests": {
+                test: {
+                    "mean": found.result.mean,
+                    "half_width": found.result.half_width,
+                    "difference_from_best": self.difference(name, self.best(test), test)._asdict(),
+                    "log_likelihood": interval(found.scores["log_likelihood"])._asdict(),
+                    "expected_calibration_error": found.calibration_error,
+                    "adapt_ms": found.adapt_seconds * 1000,
+                    "transductive": found.transductive,
+                    "by_shots": {shots: i._asdict() for shots, i in entry.by_shots.get(test, {}).items()},
+                    "bins": None if found.bins is None else found.bins.tolist(),
+                    "scores": {key: values.tolist() for key, values in found.scores.items()},
+                }
+                for test, found in entry.tests.items()
+            },
+        }
+
+
+def compare(
+    learners: Mapping[str, MetaLearner],
+    tasks: Tasks,
+    tests: Mapping[str, Tasks],
+    *,
+    steps: int,
+    batch: int = 16,
+    validate: Tasks | Validation | None = None,
+    episodes: int = 1000,
+    shots: Mapping[str, Mapping[int, Tasks]] | None = None,
+    shot_episodes: int = 200,
+    lr: float = 1e-3,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    settings: dict | None = None,
+    watch: Watch = lambda name, progress: progress,
+    fabric: Fabric | None = None,
+) -> Comparison:
+    """Meta-trains learners on one stream of tasks with one budget, and tests them on the same episodes.
+
+    Args:
+        learners: By the name they shall have in tables.
+        tasks: Meta-training tasks; every learner sees the same batch at the same step.
+        tests: Meta-test tasks by name, such as unseen classes of the same data, or of other data.
+        steps, batch, seed, out, resume, fabric: See `train`; each learner has a folder of its own in `out`.
+        validate: See `train`.
+        episodes: Test episodes of each test.
+        shots: Further tests by number of shots, for the curve of accuracy against shots.
+        shot_episodes: Test episodes of each of those.
+        lr: Step size of Adam at the first step; it falls to zero along a cosine.
+        settings: Whatever else the results should say was asked for.
+        watch: Is given each learner's name and training progress, and passes the progress on: for a progress bar.
+    """
+    entries = {}
+    strip = {test: next(episode_list(test_tasks, 3)) for test, test_tasks in tests.items()}
+    for name, learner in learners.items():
+        entry = entries[name] = Entry(sum(p.numel() for p in learner.parameters()))
+        optimizer, scheduler = adam(learner, lr, steps)
+        progress = train(
+            learner,
+            tasks,
+            steps=steps,
+            batch=batch,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            validate=validate,
+            seed=seed,
+            out=None if out is None else Path(out) / name,
+            resume=resume,
+            fabric=fabric,
+        )
+        for p in watch(name, progress):
+            entry.train_seconds, entry.curve = p.seconds, p.curve
+        for test, test_tasks in tests.items():
+            entry.tests[test] = evaluate(learner, test_tasks, episodes=episodes, seed=seed, fabric=fabric)
+            entry.strip[test] = _probabilities(learner, strip[test])
+            entry.by_shots[test] = {
+                k: evaluate(learner, more, episodes=shot_episodes, seed=seed, fabric=fabric).result
+                for k, more in (shots or {}).get(test, {}).items()
+            }
+    asked = {"steps": steps, "batch": batch, "lr": lr, "episodes": episodes, "seed": seed, **(settings or {})}
+    return Comparison(asked, entries, strip)
+
+
+@torch.no_grad()
+def _probabilities(learner: MetaLearner, episodes: Episodes) -> Tensor:
+    learner.eval()
+    predicted = learner.predict(learner.adapt(episodes.support), episodes.query.x)
+    return predicted.probs if episodes.support.ways else predicted.mean  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,51 @@
+"""Pictures in folders: `folder/CLASS/*.png`, one folder per class."""
+
+from pathlib import Path
+
+import torch
+
+from quickstudy.data.files import read_image
+from quickstudy.data.labelled import LabelledData
+
+SUFFIXES = {".png", ".jpg", ".jpeg"}
+SPLITS = ("train", "val", "test")
+
+
+def image_folder(folder: str | Path, *, size: int = 84, colour: bool = True) -> LabelledData:
+    """The pictures of a folder of class folders, in memory.
+
+    Args:
+        folder: Holds a folder per class, with .png or .jpg files.
+        size: Height and width that pictures are resized to, in pixels.
+        colour: Three channels; otherwise one grey channel.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: No class folders, a class without pictures, or a file that is no picture.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}.")
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not names:
+        raise ValueError(f"{folder} holds no class folders; needed {folder}/CLASS/*.png or *.jpg.")
+    pictures, labels = [], []
+    for c, name in enumerate(names):
+        files = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in SUFFIXES)
+        if not files:
+            raise ValueError(f"class {name!r} in {folder} has no .png or .jpg pictures. Add some, or remove the folder.")
+        pictures += [read_image(file, str(file), size, "RGB" if colour else "L") for file in files]
+        labels += [c] * len(files)
+    return LabelledData(folder.name, torch.stack(pictures), torch.tensor(labels), tuple(names))
+
+
+def image_folder_splits(
+    folder: str | Path, *, size: int = 84, colour: bool = True, seed: int = 0
+) -> tuple[LabelledData, LabelledData, LabelledData]:
+    """Meta-train, meta-validation and meta-test classes: of `folder/train|val|test/CLASS`, else drawn 60:20:20."""
+    folder = Path(folder)
+    if all((folder / part).is_dir() for part in SPLITS):
+        train, val, test = (image_folder(folder / part, size=size, colour=colour) for part in SPLITS)
+    else:
+        train, val, test = image_folder(folder, size=size, colour=colour).split(0.6, 0.2, 0.2, seed=seed)
+    return train, val, test

@@ -1,0 +1,61 @@
+"""Labelled data by name, as the command line asks for it: its meta-train, meta-validation and meta-test classes."""
+
+from pathlib import Path
+
+from quickstudy.data.digits import digits
+from quickstudy.data.folder import image_folder_splits
+from quickstudy.data.glyphs import glyphs
+from quickstudy.data.labelled import LabelledData
+from quickstudy.data.omniglot import omniglot
+
+SOURCES = {
+    "glyphs": "generated handwriting: 1,000 + 200 + 300 characters x 20 drawings; nothing to download",
+    "omniglot": "1,623 characters x 20 drawings, Vinyals split, rotations as classes (MIT, 14 MB to download)",
+    "digits": "1,797 real handwritten digits from scikit-learn, for testing only; nothing to download",
+}
+SIZE, FOLDER_SIZE = 28, 84
+Splits = tuple[LabelledData, LabelledData, LabelledData]
+
+
+def splits(
+    source: str, data_dir: str | Path | None = None, *, size: int | None = None, channels: int | None = None
+) -> Splits:
+    """The meta-train, meta-validation and meta-test classes of a source.
+
+    Args:
+        source: One of `SOURCES`, or the path of a folder of class folders.
+        data_dir: Where local data lie; see `omniglot`.
+        size: Height and width of the pictures; 84 for folders and 28 otherwise, unless given.
+        channels: 3 for colour, 1 for grey; 3 for folders and 1 otherwise, unless given.
+
+    Raises:
+        FileNotFoundError: Neither a source nor a folder.
+        ValueError: The source cannot be had in that form, or has no classes to train on.
+    """
+    if source in SOURCES:
+        if (size or SIZE, channels or 1) != (SIZE, 1):
+            raise ValueError(f"{source} has grey pictures of {SIZE} pixels, not {channels or 1} x {size}.")
+        if source == "digits":
+            raise ValueError("digits are for testing only; train on glyphs or omniglot, evaluate on digits.")
+        return glyph_splits() if source == "glyphs" else omniglot(data_dir)
+    if not Path(source).is_dir():
+        raise FileNotFoundError(f"no data {source!r}: it is neither a folder nor one of {', '.join(SOURCES)}.")
+    return image_folder_splits(source, size=size or FOLDER_SIZE, colour=channels != 1)
+
+
+def test_classes(
+    source: str, data_dir: str | Path | None = None, *, size: int | None = None, channels: int | None = None
+) -> LabelledData:
+    """The meta-test classes of a source; see `splits`."""
+    return digits() if source == "digits" else splits(source, data_dir, size=size, channels=channels)[2]
+
+
+def glyph_splits(train: int = 1000, val: int = 200, test: int = 300) -> Splits:
+    """Generated characters; the alphabets of the three parts have nothing in common."""
+    data = glyphs(train + val + test)
+    numbers = range(train + val + test)
+    return (
+        data.select(numbers[:train], "glyphs train"),
+        data.select(numbers[train : train + val], "glyphs val"),
+        data.select(numbers[train + val :], "glyphs test"),
+    )

@@ -1,0 +1,49 @@
+"""Transfer learning by fine-tuning every weight, the opponent that meta-learning must beat."""
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.distributions import Categorical
+
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.inner_loop import Weights, adapt_weights, apply_weights
+from quickstudy.methods.transfer.pretraining import supervised_loss
+from quickstudy.tensors import out_features
+
+
+class FineTune(MetaLearner):
+    """Pre-train an encoder on the training classes, then train all of it, under a new head, on each support set.
+
+    A task is remembered by its weights after some steps of gradient descent. Evaluate in evaluation mode, in which
+    running statistics stay those of pre-training.
+
+    Args:
+        encoder: From inputs to embeddings.
+        classes: The number of training classes.
+        steps: Gradient steps per task, over the whole support set.
+        lr: Their size.
+    """
+
+    def __init__(self, encoder: nn.Module, *, classes: int, steps: int = 20, lr: float = 0.05):
+        super().__init__()
+        self.encoder, self.steps, self.lr = encoder, steps, lr
+        self.head = nn.Linear(out_features(encoder), classes)
+
+    def adapt(self, support: Examples) -> Weights:
+        assert support.ways is not None
+        d = out_features(self.encoder)
+        weights = {f"0.{name}": weight for name, weight in self.encoder.named_parameters()}
+        weights["1.weight"] = self.head.weight.new_zeros(support.ways, d)
+        weights["1.bias"] = self.head.weight.new_zeros(support.ways)
+        return adapt_weights(
+            self._network(support.ways), weights, support, categorical, steps=self.steps, lr=self.lr, first_order=True
+        )
+
+    def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Categorical:
+        return categorical(apply_weights(self._network(memory["1.weight"].shape[1]), memory, x))
+
+    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
+        return supervised_loss(self.encoder, self.head, episodes)
+
+    def _network(self, ways: int) -> nn.Sequential:
+        """The encoder under a head without numbers of its own, whose weights come from the memory."""
+        return nn.Sequential(self.encoder, nn.Linear(out_features(self.encoder), ways, device="meta"))

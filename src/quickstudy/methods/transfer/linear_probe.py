@@ -1,0 +1,54 @@
+"""Transfer learning by logistic regression on frozen features; see Tian et al., 2020.
+
+https://arxiv.org/abs/2003.11539
+"""
+
+import torch
+from jaxtyping import Float, Shaped
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+from torch.distributions import Categorical
+
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.methods.transfer.pretraining import supervised_loss
+from quickstudy.tensors import out_features, per_task, valid
+
+
+class LinearProbe(MetaLearner):
+    """Pre-train an encoder on the training classes, then fit a linear classifier to each support set.
+
+    Nothing is learned about tasks: the encoder learns to tell the training classes apart. A task is remembered by
+    the weights of its logistic regression, fitted by scikit-learn on the frozen embeddings.
+
+    Args:
+        encoder: From inputs to embeddings.
+        classes: The number of training classes.
+        C: Inverse strength of the L2 penalty.
+    """
+
+    def __init__(self, encoder: nn.Module, *, classes: int, C: float = 1.0):  # noqa: N803 (scikit-learn's name)
+        super().__init__()
+        self.encoder, self.C = encoder, C
+        self.head = nn.Linear(out_features(encoder), classes)
+
+    def adapt(self, support: Examples) -> dict[str, Tensor]:
+        with torch.no_grad():
+            z = per_task(self.encoder, support.x).cpu()  # [T, S, D]
+        weight = z.new_zeros(len(z), support.ways, z.shape[-1])
+        bias = z.new_full((len(z), support.ways), -1e4)  # of a class without examples
+        for t, exists in enumerate(valid(support).cpu()):
+            model = LogisticRegression(C=self.C, max_iter=1000).fit(z[t][exists].numpy(), support.y[t].cpu()[exists].numpy())
+            found, coef, intercept = torch.from_numpy(model.classes_), model.coef_, model.intercept_
+            if len(found) == 2:  # scikit-learn gives the second class's weights alone
+                bias[t, found] = 0
+                found = found[1:]
+            weight[t, found] = torch.as_tensor(coef, dtype=z.dtype)
+            bias[t, found] = torch.as_tensor(intercept, dtype=z.dtype)
+        return {"weight": weight.to(support.x.device), "bias": bias.to(support.x.device)}
+
+    def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:
+        z = per_task(self.encoder, x)
+        return categorical(z @ memory["weight"].mT + memory["bias"][:, None])  # [T, Q, W]
+
+    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
+        return supervised_loss(self.encoder, self.head, episodes)

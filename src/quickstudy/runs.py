@@ -1,0 +1,79 @@
+"""Run folders: `run.json` says what a run is, beside the checkpoints that training writes."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from quickstudy.atomic import write_atomically
+from quickstudy.catalogue import Setting, build
+from quickstudy.checkpoint import load_learner
+from quickstudy.contract import MetaLearner
+from quickstudy.training import KEPT, LAST
+
+ABOUT = "run.json"
+
+
+def begin(folder: Path, about: dict, *, resume: bool) -> None:
+    """Claims a folder for a run, new or resumed.
+
+    Raises:
+        ValueError: A folder that holds something else, or a run of other settings.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; name a folder.")
+    if not folder.exists() or not any(folder.iterdir()):
+        write_atomically(folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
+        return
+    if not resume:
+        raise ValueError(f"{folder} is not empty. Pass --resume to go on with the run in it, or name another folder.")
+    before = describe(folder)
+    for name, value in about.items():
+        if before.get(name) != value:
+            raise ValueError(
+                f"{folder} holds a run with {name} {before.get(name)!r}, not {value!r}. "
+                f"Resume it with its own settings, or name another folder."
+            )
+    for part in folder.rglob(".*.part"):  # left by a process that was killed while writing
+        part.unlink(missing_ok=True)
+
+
+def describe(folder: Path) -> dict:
+    """What the run of a folder is.
+
+    Raises:
+        FileNotFoundError: No such folder, or no run in it.
+        ValueError: Its description is not one that quickstudy wrote.
+    """
+    path = folder / ABOUT
+    if not path.is_file():
+        raise FileNotFoundError(f"no run in {folder}: it has no {ABOUT}. Train one with `quickstudy train --out`.")
+    try:
+        about = json.loads(path.read_text())
+        return about if isinstance(about, dict) else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is no description of a run ({error}).") from None
+
+
+def learner_about(method: str, setting: Setting) -> dict:
+    """The part of a description that a learner is built anew from."""
+    return {"method": method, "setting": asdict(setting)}
+
+
+def open_run(folder: Path) -> tuple[MetaLearner, Setting, dict]:
+    """The learner that a run ended with, what it was built for, and the run's description.
+
+    Raises:
+        FileNotFoundError: No run, or one that has not ended.
+        ValueError: A broken checkpoint, or one of another method.
+    """
+    about = describe(folder)
+    try:
+        method, setting = about["method"], Setting(**about["setting"])
+    except (KeyError, TypeError):
+        raise ValueError(f"{folder / ABOUT} does not tell the method and its setting; is it a run of one method?") from None
+    learner = build(method, setting)
+    if any(p.requires_grad for p in learner.parameters()):
+        if not (folder / KEPT).exists() and (folder / LAST).exists():
+            raise FileNotFoundError(f"the run in {folder} has not ended; go on with it by --resume.")
+        load_learner(learner, folder / KEPT)
+    return learner.eval(), setting, about

@@ -1,0 +1,84 @@
+"""Every learner, small, with tasks that suit it: the table through which all of them run the same tests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+import quickstudy as qs
+from quickstudy.seeds import seeded
+
+WAYS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    build: Callable[[], qs.MetaLearner]
+    regression: bool = False
+    ordered: bool = False
+    """A sequence model: the order in which it reads the support set matters."""
+    frozen: bool = False
+    """Nothing to train."""
+    steps: int = 60
+    """Within which meta-training shows."""
+
+
+def mlp(*sizes: int) -> qs.MLP:
+    return qs.MLP(*sizes)
+
+
+def gaussian_maml() -> qs.MAML:
+    return qs.MAML(mlp(1, 16, 1), inner_lr=0.01, inner_steps=2, likelihood=qs.gaussian)
+
+
+ROWS = {
+    "protonet": Row(lambda: qs.PrototypicalNetwork(qs.Conv4(width=8, image_size=16))),
+    "protonet-batch": Row(lambda: qs.PrototypicalNetwork(qs.Conv4(width=8, image_size=16, norm="batch"))),
+    "protonet-resnet12": Row(lambda: qs.PrototypicalNetwork(qs.ResNet12(1, (4, 4, 8, 8)))),
+    "maml": Row(lambda: qs.MAML(mlp(256, 16, WAYS), inner_lr=0.1, inner_steps=2)),
+    "maml-first-order": Row(lambda: qs.MAML(mlp(256, 16, WAYS), inner_lr=0.1, inner_steps=2, first_order=True)),
+    "maml-conv4": Row(lambda: qs.MAML(conv_net("group"), inner_lr=0.1)),
+    "maml-conv4-batch": Row(lambda: qs.MAML(conv_net("batch"), inner_lr=0.1)),
+    "maml-regression": Row(gaussian_maml, regression=True),
+    "snail": Row(lambda: qs.SNAIL(mlp(256, 16), ways=WAYS, shots=2, filters=8), ordered=True, steps=150),
+    "cnp": Row(lambda: qs.NeuralProcess(mlp(256, 16), hidden=16), steps=150),
+    "cnp-regression": Row(lambda: qs.NeuralProcess(mlp(1, 16), targets=1, hidden=16), regression=True),
+    "in-context": Row(lambda: qs.InContextTransformer(mlp(256, 32), ways=WAYS + 1, d=32, layers=2, heads=2), steps=250),
+    "linear-probe": Row(lambda: qs.LinearProbe(mlp(256, 16), classes=6)),
+    "fine-tune": Row(lambda: qs.FineTune(qs.Conv4(width=8, image_size=16), classes=6, steps=3)),
+    "scratch": Row(lambda: qs.FromScratch(mlp(256, 16, WAYS), steps=3), frozen=True),
+    "scratch-regression": Row(
+        lambda: qs.FromScratch(mlp(1, 16, 1), steps=3, lr=0.01, likelihood=qs.gaussian), regression=True, frozen=True
+    ),
+}
+
+
+def conv_net(norm) -> torch.nn.Module:
+    return torch.nn.Sequential(qs.Conv4(width=8, image_size=16, norm=norm), torch.nn.Linear(8, WAYS))
+
+
+def learner(name: str) -> qs.MetaLearner:
+    torch.manual_seed(0)
+    one, episodes = ROWS[name].build(), episodes_for(name)
+    if any("running_mean" in key for key in one.state_dict()):  # without statistics, features all but vanish
+        with torch.no_grad():
+            for _ in range(20):
+                one.train().loss(episodes)
+    return one
+
+
+def toy_data(classes: int = 6, examples: int = 12, size: int = 16) -> qs.LabelledData:
+    """Classes that can be told apart: a pattern each, and noise."""
+    generator = torch.Generator().manual_seed(1)
+    patterns = torch.rand(classes, 1, 1, size, size, generator=generator)
+    noise = torch.rand(classes, examples, 1, size, size, generator=generator)
+    x = (255 * (0.6 * patterns + 0.4 * noise)).byte().flatten(0, 1)
+    return qs.LabelledData("toy", x, torch.arange(classes).repeat_interleave(examples), tuple("abcdefghijkl"[:classes]))
+
+
+def tasks_for(name: str) -> qs.Tasks:
+    return qs.Sinusoids(shots=6, queries=4) if ROWS[name].regression else qs.FewShot(toy_data(), WAYS, 2, 4)
+
+
+def episodes_for(name: str, tasks: int = 4) -> qs.Episodes:
+    return tasks_for(name).sample(tasks, seeded(0, "tests"))

@@ -1,0 +1,69 @@
+import pytest
+import torch
+from jaxtyping import config
+
+import quickstudy as qs
+from quickstudy.contract import negative_log_likelihood
+
+X = torch.zeros(2, 3, 4)
+
+
+@pytest.fixture
+def unchecked():
+    """Without the type checks of the tests, which see wrong shapes first: as a user runs the library."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_examples_refuse_shapes_that_do_not_belong_together():
+    with pytest.raises(ValueError, match=r"y has shape \[2, 2\], but x has \[2, 3, 4\]"):
+        qs.Examples(X, torch.zeros(2, 2, dtype=torch.long), ways=2)
+
+
+def test_classification_refuses_labels_that_are_not_whole_numbers():
+    with pytest.raises(TypeError, match=r"with ways=2 the labels are whole numbers.*float32"):
+        qs.Examples(X, torch.zeros(2, 3, 1), ways=2)
+
+
+def test_regression_refuses_targets_that_are_whole_numbers():
+    with pytest.raises(TypeError, match=r"without ways the targets are numbers.*Pass ways="):
+        qs.Examples(X, torch.zeros(2, 3, dtype=torch.long))
+
+
+def test_labels_beyond_the_ways_are_refused():
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 2\); found 0 to 2"):
+        qs.Examples(X, torch.tensor([[0, 1, 2], [0, 1, 1]]), ways=2)
+
+
+def test_support_and_query_sets_are_of_the_same_tasks():
+    one = qs.Examples(X, torch.zeros(2, 3, dtype=torch.long), ways=2)
+    other = qs.Examples(X, torch.zeros(2, 3, dtype=torch.long), ways=3)
+    with pytest.raises(ValueError, match="support has 2 tasks of 2 ways, query 2 of 3"):
+        qs.Episodes(one, other)
+
+
+def test_a_slice_of_episodes_is_those_tasks_with_everything_that_is_known_of_them():
+    x = torch.arange(6.0).view(3, 2, 1)
+    y, classes, mask = torch.tensor([[0, 1]] * 3), torch.arange(6).view(3, 2), torch.rand(3, 2) > 0.5
+    examples = qs.Examples(x, y, 2, classes, mask)
+    part = qs.Episodes(examples, examples)[1:].query
+    assert part.x.flatten().tolist() == [2, 3, 4, 5]
+    assert part.classes.flatten().tolist() == [2, 3, 4, 5]
+    assert torch.equal(part.mask, mask[1:])
+    assert part.ways == 2
+
+
+def test_padding_does_not_count_in_the_likelihood():
+    logits = torch.tensor([[[2.0, 0.0], [0.0, 5.0]]])
+    y, mask = torch.tensor([[0, 0]]), torch.tensor([[True, False]])
+    nats = negative_log_likelihood(qs.categorical(logits), qs.Examples(torch.zeros(1, 2, 1), y, 2, mask=mask))
+    torch.testing.assert_close(nats, -logits[:, 0].log_softmax(-1)[:, 0])
+
+
+def test_minus_the_gaussian_log_likelihood_is_the_squared_error_up_to_a_constant():
+    mean, y = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    nats = -qs.gaussian(mean).log_prob(y)
+    constant = 4 * 0.5 * torch.log(torch.tensor(torch.pi))  # log sqrt(2 pi / 2) per dimension
+    torch.testing.assert_close(nats, (mean - y).square().sum(-1) + constant)

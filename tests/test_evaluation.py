@@ -1,0 +1,121 @@
+import pytest
+import torch
+from learners import learner, tasks_for, toy_data
+from torch.distributions import Categorical
+
+import quickstudy as qs
+from quickstudy.evaluation import episode_list, reliability, score
+
+
+def test_95_percent_intervals_cover_95_percent_in_simulation():
+    generator = torch.Generator().manual_seed(0)
+    draws, truth = 4000, 0.8
+    covered = 0
+    for _ in range(draws):
+        queries = torch.rand(200, 75, generator=generator) < truth
+        mean, half = qs.interval(queries.float().mean(1))
+        covered += abs(mean - truth) <= half
+    assert abs(covered / draws - 0.95) < 0.015  # four standard deviations
+
+
+def test_paired_differences_cover_zero_95_percent_of_the_time_and_are_narrower_than_unpaired():
+    generator = torch.Generator().manual_seed(0)
+    covered, narrower = 0, 0
+    for _ in range(2000):
+        task = torch.rand(100, generator=generator)  # how hard each task is, for both
+        a, b = (task + 0.1 * torch.randn(100, generator=generator) for _ in range(2))
+        mean, half = qs.interval(a - b)
+        covered += abs(mean) <= half
+        narrower += half < qs.interval(a).half_width
+    assert abs(covered / 2000 - 0.95) < 0.02
+    assert narrower == 2000
+
+
+def test_one_episode_has_no_interval():
+    with pytest.raises(ValueError, match="at least 2 episodes, not 1"):
+        qs.interval(torch.tensor([0.5]))
+    with pytest.raises(ValueError, match="at least 2 episodes, not 1"):
+        qs.evaluate(learner("protonet"), tasks_for("protonet"), episodes=1)
+
+
+def test_reliability_bins_hold_what_fell_into_them():
+    bins = reliability(torch.tensor([0.05, 0.5, 0.52, 1.0]), torch.tensor([0.0, 1.0, 0.0, 1.0]))
+    assert bins[:, 0].tolist() == [1, 0, 0, 0, 0, 0, 0, 2] + [0] * 6 + [1]
+    torch.testing.assert_close(bins[7], torch.tensor([2, 1.02, 1], dtype=torch.float64), rtol=1e-6, atol=1e-6)
+
+
+def test_the_calibration_error_is_the_weighted_gap_between_confidence_and_accuracy():
+    bins = torch.zeros(15, 3, dtype=torch.float64)
+    bins[7], bins[14] = torch.tensor([10, 5.2, 8]), torch.tensor([30, 29.0, 24])
+    found = qs.Evaluation({"accuracy": torch.ones(2)}, bins, 0.0, "", 5, False)
+    assert found.calibration_error == pytest.approx((10 * abs(0.52 - 0.8) + 30 * abs(29 / 30 - 0.8)) / 40)
+
+
+def test_a_calibrated_forecaster_has_a_small_calibration_error_and_an_overconfident_one_a_large_one():
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(200, 50, 5, generator=generator)
+    y = Categorical(logits=logits).probs.flatten(0, 1).multinomial(1, generator=generator).view(200, 50)
+    query = qs.Examples(torch.zeros(200, 50, 1), y, 5)
+
+    def error(logits):
+        scores, bins = score(qs.categorical(logits), query)
+        return qs.Evaluation(scores, bins, 0.0, "", 5, False).calibration_error
+
+    assert error(logits) < 0.02
+    assert error(3 * logits) > 0.1
+
+
+def test_scores_are_of_each_episode():
+    logits = torch.tensor([[[5.0, 0.0], [5.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    scores, _ = score(qs.categorical(logits), qs.Examples(torch.zeros(2, 2, 1), torch.tensor([[0, 1], [1, 1]]), 2))
+    assert scores["accuracy"].tolist() == [0.5, 1.0]
+    torch.testing.assert_close(scores["log_likelihood"][1], torch.tensor([0.0, 1.0]).log_softmax(0)[1])
+
+
+def test_regression_is_scored_by_its_squared_error():
+    mean, y = torch.tensor([[[1.0], [3.0]]]), torch.tensor([[[2.0], [0.0]]])
+    scores, bins = score(qs.gaussian(mean), qs.Examples(torch.zeros(1, 2, 1), y))
+    assert scores["squared_error"].tolist() == [5.0]
+    assert bins is None
+
+
+def test_the_same_seed_is_the_same_episodes_for_every_learner_and_another_seed_is_not():
+    tasks = tasks_for("protonet")
+    one, other = (qs.evaluate(learner(name), tasks, episodes=30) for name in ("protonet", "maml"))
+    assert one.episodes_hash == other.episodes_hash
+    assert qs.evaluate(learner("maml"), tasks, episodes=30, seed=1).episodes_hash != one.episodes_hash
+
+
+def test_the_hash_of_an_episode_list_is_what_was_published():
+    found = qs.evaluate(learner("protonet"), tasks_for("protonet"), episodes=5)
+    assert found.episodes_hash == "13373baacfebaec988412cc8d9c0120967b66c50b582176425c59a068ddc1bb8"
+
+
+def test_a_shorter_episode_list_is_the_beginning_of_a_longer_one():
+    tasks = tasks_for("protonet")
+    short, long = (torch.cat([e.query.x for e in episode_list(tasks, n)]) for n in (25, 50))
+    assert len(short) == 25
+    assert torch.equal(short, long[:25])
+
+
+def test_evaluation_counts_as_many_episodes_as_it_claims_and_leaves_the_mode_alone():
+    one = learner("protonet").train()
+    found = qs.evaluate(one, tasks_for("protonet"), episodes=47)
+    assert all(len(values) == 47 for values in found.scores.values())
+    assert found.bins[:, 0].sum() == 47 * 12
+    assert one.training
+
+
+def test_a_learner_that_always_guesses_scores_at_chance():
+    class Guess(qs.MetaLearner):
+        def adapt(self, support):
+            return support.x.new_zeros(len(support), support.ways)
+
+        def predict(self, memory, x):
+            return qs.categorical(memory[:, None].expand(-1, x.shape[1], -1))
+
+    found = qs.evaluate(Guess(), qs.FewShot(toy_data(), 3, 1, 4), episodes=20)
+    assert found.result.mean == pytest.approx(1 / 3) == found.chance
+    assert found.scores["log_likelihood"].mean().item() == pytest.approx(-torch.log(torch.tensor(3.0)).item())
+    assert found.calibration_error == pytest.approx(0, abs=1e-6)
+    assert str(found) == "33.33% ± 0.00%"

@@ -1,0 +1,117 @@
+import pytest
+import torch
+from learners import toy_data
+
+import quickstudy as qs
+from quickstudy.seeds import seeded
+
+
+def numbered(classes: int = 8, examples: int = 10, groups=None) -> qs.LabelledData:
+    """Each example is its own number, so that one can see what was drawn."""
+    x = torch.arange(classes * examples).float()[:, None]
+    y = torch.arange(classes).repeat_interleave(examples)
+    return qs.LabelledData("numbered", x, y, tuple(f"class{c}" for c in range(classes)), groups)
+
+
+def test_no_example_is_in_both_support_and_query_set_or_twice():
+    episodes = qs.FewShot(numbered(), 4, 3, 5).sample(50, seeded(0, 0))
+    drawn = torch.cat([episodes.support.x, episodes.query.x], 1).squeeze(-1)
+    assert drawn.shape == (50, 32)
+    assert all(len(set(row.tolist())) == 32 for row in drawn)
+
+
+def test_labels_belong_to_the_true_classes():
+    episodes = qs.FewShot(numbered(), 4, 3, 5).sample(50, seeded(0, 0))
+    for examples in (episodes.support, episodes.query):
+        assert torch.equal(examples.x.squeeze(-1).long() // 10, examples.classes)
+    for t in range(50):
+        pairs = {(int(y), int(c)) for e in (episodes.support, episodes.query) for y, c in zip(e.y[t], e.classes[t], strict=True)}
+        assert len(pairs) == 4
+        assert len({c for _, c in pairs}) == 4
+
+
+def test_every_class_gets_every_label_and_every_example_is_drawn_about_equally_often():
+    episodes = qs.FewShot(numbered(), 4, 1, 1).sample(8000, seeded(0, 0))
+    table = torch.zeros(8, 4).index_put_((episodes.support.classes.flatten(), episodes.support.y.flatten()), torch.tensor(1.0), accumulate=True)
+    assert table.sum() == 32000
+    assert (table / 1000 - 1).abs().max() < 0.15  # five standard deviations
+    examples = torch.bincount(episodes.query.x.long().flatten(), minlength=80) / 400
+    assert (examples - 1).abs().max() < 0.25
+
+
+def test_a_batch_is_a_function_of_seed_and_step_alone():
+    tasks = qs.FewShot(toy_data(), 3, 1, 2)
+    first, again = (tasks.sample(4, seeded(0, "train", 5)) for _ in range(2))
+    assert torch.equal(first.query.x, again.query.x)
+    for other in (seeded(0, "train", 6), seeded(1, "train", 5), seeded(0, "episodes", 5)):
+        assert not torch.equal(first.query.x, tasks.sample(4, other).query.x)
+
+
+def test_ways_and_shots_vary_within_their_bounds():
+    tasks = qs.FewShot(numbered(), (2, 5), (1, 3), 2)
+    seen = {(e.support.ways, e.support.x.shape[1] // e.support.ways) for e in (tasks.sample(2, seeded(0, s)) for s in range(200))}
+    assert seen == {(ways, shots) for ways in range(2, 6) for shots in range(1, 4)}
+
+
+def test_classes_of_different_sizes_are_drawn_from_evenly():
+    x = torch.arange(30.0)[:, None]
+    y = torch.tensor([0] * 5 + [1] * 25)
+    episodes = qs.FewShot(qs.LabelledData("uneven", x, y, ("few", "many")), 2, 1, 4).sample(2000, seeded(0, 0))
+    few = episodes.query.classes == 0
+    assert episodes.query.x.squeeze(-1)[few].max() == 4
+    counts = torch.bincount(episodes.query.x.squeeze(-1)[~few].long(), minlength=30)[5:] / (8000 / 25)
+    assert (counts - 1).abs().max() < 0.25
+
+
+def test_tasks_within_a_group_never_mix_groups():
+    groups = ("a", "a", "a", "b", "b", "b", "b", "c")
+    episodes = qs.FewShot(numbered(groups=groups), 3, 1, 1, within_groups=True).sample(200, seeded(0, 0))
+    drawn = [{groups[c] for c in row.tolist()} for row in episodes.support.classes]
+    assert all(len(each) == 1 for each in drawn)
+    assert set.union(*drawn) == {"a", "b"}
+
+
+def test_bytes_become_floats_between_zero_and_one():
+    data = qs.LabelledData("bytes", torch.tensor([[0], [255], [51]] * 4).byte(), torch.arange(12) // 6, ("a", "b"))
+    x = qs.FewShot(data, 2, 1, 5).sample(1, seeded(0, 0)).query.x
+    assert set(x.flatten().tolist()) <= {0.0, 1.0, torch.tensor(51 / 255).item()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((20, 1, 1), "20-way tasks need 20 classes; numbered has 8. Lower ways"),
+        ((5, 1, 15), "1-shot tasks with 15 queries need 16 examples per class; 'class0' of numbered has 10"),
+        ((1, 1, 1), "ways is a number of at least 2"),
+        ((5, 0, 1), "shots is a number of at least 1"),
+        (((5, 3), 1, 1), "ways is a number of at least 2, or a pair"),
+        ((5, 1, 0), "at least 1 query per class"),
+    ],
+)
+def test_tasks_that_cannot_be_drawn_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        qs.FewShot(numbered(), *arguments)
+
+
+def test_groups_are_asked_for_only_where_there_are_some():
+    with pytest.raises(ValueError, match="numbered has no groups"):
+        qs.FewShot(numbered(), 2, 1, 1, within_groups=True)
+    with pytest.raises(ValueError, match="no group of numbered has the 4 classes"):
+        qs.FewShot(numbered(groups=("a",) * 3 + ("b",) * 3 + ("c",) * 2), 4, 1, 1, within_groups=True)
+
+
+def test_sinusoids_are_sine_waves_of_the_papers_range():
+    episodes = qs.Sinusoids(5, 10).sample(500, seeded(0, 0))
+    x = torch.cat([episodes.support.x, episodes.query.x], 1).double()
+    y = torch.cat([episodes.support.y, episodes.query.y], 1).double()
+    assert -5 <= x.min() < -4.9
+    assert 4.9 < x.max() <= 5
+    waves = torch.cat([x.sin(), x.cos()], -1)  # y = A cos(phase) sin x - A sin(phase) cos x
+    fitted = torch.linalg.lstsq(waves, y).solution
+    torch.testing.assert_close(waves @ fitted, y, rtol=0, atol=1e-4)
+    amplitude = fitted.norm(dim=1)
+    phase = torch.atan2(-fitted[:, 1], fitted[:, 0])
+    assert 0.1 <= amplitude.min() + 1e-3
+    assert 4.8 < amplitude.max() <= 5 + 1e-3
+    assert -1e-3 <= phase.min()
+    assert 3.0 < phase.max() <= torch.pi + 1e-3

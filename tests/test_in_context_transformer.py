@@ -1,0 +1,39 @@
+import pytest
+import torch
+from learners import episodes_for, learner
+from torch.nn.functional import scaled_dot_product_attention
+
+import quickstudy as qs
+from quickstudy.tensors import per_task
+
+
+def test_the_cache_gives_what_one_pass_over_support_and_queries_gives():
+    episodes, one = episodes_for("in-context"), learner("in-context").eval()
+    cached = one.predict(one.adapt(episodes.support), episodes.query.x).logits
+    support = one.embed_x(per_task(one.encoder, episodes.support.x)) + one.embed_y(episodes.support.y)
+    query = one.embed_x(per_task(one.encoder, episodes.query.x))
+    tokens, shots = torch.cat([support, query], 1), support.shape[1]
+    to_support = torch.zeros(tokens.shape[1], tokens.shape[1], dtype=torch.bool)
+    to_support[:, :shots] = True
+    for layer in one.layers:
+        normed = layer.norm_attention(tokens)
+        q, (k, v) = layer.q(normed), layer.kv(normed).chunk(2, -1)
+        split = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in (q, k, v))
+        read = scaled_dot_product_attention(*split, attn_mask=to_support).transpose(1, 2).flatten(2)
+        tokens = tokens + layer.out(read)
+        tokens = tokens + layer.mlp(layer.norm_mlp(tokens))
+    expected = one.head(tokens[:, shots:])[..., :3].log_softmax(-1)
+    torch.testing.assert_close(cached, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_fewer_ways_than_it_was_built_for_are_served():
+    one = learner("in-context").eval()  # built for 4
+    support = qs.Examples(torch.rand(2, 4, 1, 16, 16), torch.tensor([[0, 1, 0, 1]] * 2), ways=2)
+    probs = one.predict(one.adapt(support), torch.rand(2, 5, 1, 16, 16)).probs
+    assert probs.shape == (2, 5, 2)
+
+
+def test_more_ways_than_it_was_built_for_are_refused():
+    support = qs.Examples(torch.rand(1, 5, 1, 16, 16), torch.arange(5)[None], ways=5)
+    with pytest.raises(ValueError, match="at most 4 ways; the tasks have 5"):
+        learner("in-context").adapt(support)

@@ -1,0 +1,164 @@
+"""What every learner owes the contract, through one table."""
+
+import dataclasses
+
+import pytest
+import torch
+from learners import ROWS, episodes_for, learner, tasks_for
+from torch.utils._pytree import tree_leaves, tree_map
+
+import quickstudy as qs
+from quickstudy.catalogue import METHODS
+
+every_learner = pytest.mark.parametrize("name", ROWS)
+
+
+def parameters_of(predicted) -> torch.Tensor:
+    """Logits, or means beside standard deviations."""
+    return predicted.logits if hasattr(predicted, "logits") else torch.cat([predicted.mean, predicted.stddev], -1)
+
+
+def answer(one: qs.MetaLearner, episodes: qs.Episodes) -> torch.Tensor:
+    with torch.no_grad():
+        return parameters_of(one.eval().predict(one.adapt(episodes.support), episodes.query.x))
+
+
+def test_the_table_holds_every_method_of_the_catalogue():
+    assert set(METHODS) <= set(ROWS)
+
+
+@every_learner
+def test_a_prediction_is_a_distribution_over_every_query_of_every_task(name):
+    episodes = episodes_for(name)
+    one = learner(name).eval()
+    predicted = one.predict(one.adapt(episodes.support), episodes.query.x)
+    assert predicted.batch_shape == episodes.query.x.shape[:2]
+    assert predicted.log_prob(episodes.query.y).shape == episodes.query.x.shape[:2]
+    if not ROWS[name].regression:
+        torch.testing.assert_close(predicted.probs.sum(-1), torch.ones(episodes.query.y.shape))
+
+
+@every_learner
+def test_memory_is_tensors_with_a_leading_task_axis(name):
+    episodes = episodes_for(name, tasks=3)
+    leaves = tree_leaves(learner(name).eval().adapt(episodes.support))
+    assert leaves
+    assert all(isinstance(leaf, torch.Tensor) and len(leaf) == 3 for leaf in leaves)
+
+
+@every_learner
+def test_tasks_do_not_see_each_other(name):
+    episodes, one = episodes_for(name), learner(name)
+    together = answer(one, episodes)
+    apart = torch.cat([answer(one, episode) for episode in episodes])
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
+
+
+@every_learner
+def test_queries_see_each_other_only_where_the_learner_says_so(name):
+    episodes, one = episodes_for(name, tasks=2), learner(name).eval()
+    together = answer(one, episodes)
+    one_by_one = torch.cat(
+        [
+            answer(one, qs.Episodes(episodes.support, cut(episodes.query, slice(q, q + 1))))
+            for q in range(episodes.query.x.shape[1])
+        ],
+        1,
+    )
+    same = torch.allclose(together, one_by_one, rtol=1e-4, atol=1e-5)
+    assert same != one.transductive
+
+
+def cut(examples: qs.Examples, which) -> qs.Examples:
+    changes = {name: getattr(examples, name)[:, which] for name in ("x", "y", "classes") if getattr(examples, name) is not None}
+    return dataclasses.replace(examples, **changes)
+
+
+@every_learner
+def test_the_order_of_the_support_set_does_not_matter(name):
+    if ROWS[name].ordered:
+        pytest.skip("a sequence model reads the support set in order")
+    episodes, one = episodes_for(name), learner(name)
+    order = torch.randperm(episodes.support.x.shape[1], generator=torch.Generator().manual_seed(2))
+    shuffled = qs.Episodes(cut(episodes.support, order), episodes.query)
+    torch.testing.assert_close(answer(one, episodes), answer(one, shuffled), rtol=1e-3, atol=1e-4)
+
+
+@every_learner
+def test_the_support_set_is_what_a_prediction_comes_from(name):
+    episodes, one = episodes_for(name), learner(name)
+    other = tasks_for(name).sample(len(episodes), torch.Generator().manual_seed(99))
+    assert not torch.allclose(answer(one, episodes), answer(one, qs.Episodes(other.support, episodes.query)), atol=1e-4)
+
+
+@every_learner
+def test_adapting_leaves_the_learner_alone(name):
+    episodes, one = episodes_for(name), learner(name).eval()
+    before = {k: v.clone() for k, v in one.state_dict().items()}
+    attributes = set(vars(one))
+    one.predict(one.adapt(episodes.support), episodes.query.x)
+    assert set(vars(one)) == attributes
+    assert all(torch.equal(before[k], v) for k, v in one.state_dict().items())
+
+
+@every_learner
+def test_a_fixed_seed_repeats_bit_for_bit(name):
+    episodes = episodes_for(name)
+    assert torch.equal(learner(name).loss(episodes), learner(name).loss(episodes))
+    assert torch.equal(answer(learner(name), episodes), answer(learner(name), episodes))
+
+
+@every_learner
+def test_every_trainable_parameter_gets_a_gradient(name):
+    one = learner(name).train()
+    if ROWS[name].frozen:
+        assert not any(p.requires_grad for p in one.parameters())
+        return
+    one.loss(episodes_for(name)).backward()
+    dead = [k for k, p in one.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert dead == []
+    assert sum(p.grad.abs().sum() for p in one.parameters()) > 0
+
+
+@every_learner
+def test_meta_training_lowers_the_loss(name):
+    if ROWS[name].frozen:
+        pytest.skip("nothing to train")
+    one, tasks = learner(name), tasks_for(name)
+    adam = torch.optim.Adam(one.parameters(), lr=2e-3)
+    curve = [p.loss for p in qs.train(one, tasks, steps=ROWS[name].steps, batch=8, optimizer=adam)]
+    assert sum(curve[-10:]) < 0.9 * sum(curve[:10])
+
+
+@every_learner
+def test_memory_and_learner_survive_save_and_load(name, tmp_path):
+    episodes, one = episodes_for(name), learner(name).eval()
+    with torch.no_grad():
+        memory = one.adapt(episodes.support)
+    qs.save_memory(memory, tmp_path / "memory.safetensors")
+    qs.save_learner(one, tmp_path / "learner.safetensors")
+    torch.manual_seed(7)
+    again = ROWS[name].build().eval()
+    qs.load_learner(again, tmp_path / "learner.safetensors")
+    back = qs.load_memory(tmp_path / "memory.safetensors")
+    with torch.no_grad():
+        predicted = parameters_of(again.predict(back, episodes.query.x))
+    torch.testing.assert_close(predicted, answer(one, episodes))  # up to the memory layout of convolutions
+
+
+@every_learner
+def test_padding_behind_a_mask_changes_nothing(name):
+    if ROWS[name].ordered:
+        pytest.skip("a sequence model reads its padding")
+    if ROWS[name].build().transductive:
+        pytest.skip("batch statistics are taken over the padding too")
+    episodes, one = episodes_for(name), learner(name)
+    padded = tree_map(lambda t: torch.cat([t, t[:, :2].flip(-1)], 1), [episodes.support.x, episodes.support.y])
+    exists = torch.ones(padded[0].shape[:2], dtype=torch.bool)
+    exists[:, -2:] = False
+    if not ROWS[name].regression:
+        padded[1] = torch.cat([episodes.support.y, episodes.support.y[:, :2]], 1)
+    support = qs.Examples(padded[0], padded[1], episodes.support.ways, mask=exists)
+    torch.testing.assert_close(
+        answer(one, episodes), answer(one, qs.Episodes(support, episodes.query)), rtol=1e-3, atol=1e-4
+    )

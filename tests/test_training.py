@@ -1,0 +1,147 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from learners import learner, mlp, tasks_for
+from torch import nn
+
+import quickstudy as qs
+from quickstudy.checkpoint import load_tensors
+
+NAMES = ["protonet", "maml", "in-context"]
+
+
+def run(name, steps, out=None, resume=False, stop=None, **changes):
+    """Trains with everything that has a state; stops after a step if told to."""
+    one = learner(name)
+    adam = torch.optim.Adam(one.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    validate = qs.Validation(tasks_for(name), every=4, episodes=4)
+    settings = {"batch": 4, "optimizer": adam, "scheduler": schedule, "validate": validate, **changes}
+    progress = qs.train(one, tasks_for(name), steps=steps, out=out, resume=resume, **settings)
+    for p in progress:
+        if p.step == stop:
+            progress.close()
+            break
+    return one
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resumed_run_ends_with_the_same_bits(name, tmp_path):
+    run(name, 10, tmp_path / "whole")
+    for stop in (3, 7):
+        run(name, 10, tmp_path / "parts", resume=True, stop=stop)
+        assert not (tmp_path / "parts" / "learner.safetensors").exists()
+    run(name, 10, tmp_path / "parts", resume=True)
+    whole, parts = ((tmp_path / which / "learner.safetensors").read_bytes() for which in ("whole", "parts"))
+    assert whole == parts
+    before = learner(name).state_dict()
+    assert any(not torch.equal(before[k[8:]], v) for k, v in load_tensors(tmp_path / "whole" / "learner.safetensors")[0].items())
+
+
+def test_the_training_curve_outlives_a_stop(tmp_path):
+    run("protonet", 10, tmp_path, stop=6)
+    one = learner("protonet")
+    adam = torch.optim.Adam(one.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, 10)
+    settings = {"batch": 4, "optimizer": adam, "scheduler": schedule, "validate": tasks_for("protonet"), "resume": True}
+    *_, last = qs.train(one, tasks_for("protonet"), steps=10, out=tmp_path, **settings)
+    assert [row[0] for row in last.curve] == list(range(1, 11))
+    finished = list(qs.train(learner("protonet"), tasks_for("protonet"), steps=10, out=tmp_path, **{**settings, "scheduler": schedule}))
+    assert [p.step for p in finished] == [10]
+    assert finished[0].curve == last.curve
+
+
+def test_the_weights_kept_are_those_of_the_best_validation():
+    one, tasks = learner("protonet"), tasks_for("protonet")
+    scores, weights = [], []
+    adam = torch.optim.Adam(one.parameters(), lr=0.3)  # so wild that the last is not the best
+    for p in qs.train(one, tasks, steps=12, batch=4, optimizer=adam, validate=qs.Validation(tasks, every=1, episodes=10)):
+        scores.append(p.validation)
+        weights.append({k: v.clone() for k, v in one.state_dict().items()})
+        assert p.best == max(scores)
+    best = scores.index(max(scores))
+    assert best < 11
+    assert all(torch.equal(weights[best][k], v) for k, v in one.state_dict().items())
+
+
+def test_training_leaves_the_callers_random_numbers_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    one = learner("protonet")
+    torch.manual_seed(3)
+    list(qs.train(one, tasks_for("protonet"), steps=2, batch=2))
+    assert torch.equal(torch.rand(2), expected)
+
+
+class Explodes(qs.MetaLearner):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(()))
+
+    def adapt(self, support):
+        return support.x.new_zeros(len(support), support.ways)
+
+    def predict(self, memory, x):
+        return qs.categorical(self.w * memory[:, None].expand(-1, x.shape[1], -1))
+
+    def loss(self, episodes):
+        self.calls = getattr(self, "calls", 0) + 1
+        return self.w / (0.0 if self.calls == 5 else 1.0)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_seed_and_checkpoint(tmp_path):
+    one = Explodes()
+    with pytest.raises(FloatingPointError, match=r"loss is inf at step 5 \(tasks of seed 3, step 4\).*last.safetensors"):
+        list(qs.train(one, tasks_for("protonet"), steps=9, batch=2, seed=3, out=tmp_path, checkpoint_seconds=0.0))
+    assert load_tensors(tmp_path / "last.safetensors")[1]["step"] == 4
+    assert one.w.isfinite()
+
+
+def test_gradients_are_clipped():
+    for clip, expected in ((0.5, 0.5), (None, 1.0)):
+        one = Explodes()
+        sgd = torch.optim.SGD(one.parameters(), lr=1.0)
+        next(iter(qs.train(one, tasks_for("protonet"), steps=2, batch=1, optimizer=sgd, clip=clip)))
+        assert one.w.item() == pytest.approx(1 - expected, abs=1e-4)
+
+
+def test_a_checkpoint_of_another_method_or_seed_is_refused(tmp_path):
+    run("protonet", 2, tmp_path)
+    with pytest.raises(ValueError, match="holds a PrototypicalNetwork, not a MAML"):
+        run("maml", 2, tmp_path, resume=True)
+    with pytest.raises(ValueError, match="run with seed 0 or another schedule"):
+        run("protonet", 2, tmp_path, resume=True, seed=1)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused():
+    with pytest.raises(ValueError, match="steps=0, batch=4 and 1 processes"):
+        qs.train(learner("protonet"), tasks_for("protonet"), steps=0, batch=4)
+
+
+def test_a_learner_of_regression_keeps_the_weights_of_the_least_error():
+    torch.manual_seed(0)
+    maml = qs.MAML(mlp(1, 16, 1), inner_lr=0.01, likelihood=qs.gaussian)
+    validate = qs.Validation(qs.Sinusoids(5, 5), every=2, episodes=10)
+    *_, last = qs.train(maml, qs.Sinusoids(5, 5), steps=6, batch=4, validate=validate)
+    assert last.best == max(row[2] for row in last.curve if row[2] is not None) < 0
+
+
+def test_two_processes_give_what_one_gives(tmp_path):
+    for processes in (1, 2):
+        script = Path(__file__).with_name("distributed_run.py")
+        command = [sys.executable, str(script), str(processes), str(tmp_path / f"{processes}.json")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(script.parent), *sys.path])}
+        subprocess.run(command, check=True, env=environment, timeout=300, capture_output=True)
+    one, two = (json.loads((tmp_path / f"{n}.json").read_text()) for n in (1, 2))
+    for name in one:
+        torch.testing.assert_close(torch.tensor(one[name]["losses"]), torch.tensor(two[name]["losses"]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.tensor(one[name]["weights"]), torch.tensor(two[name]["weights"]), rtol=1e-3, atol=1e-4)
+        assert one[name]["hash"] == two[name]["hash"]
+        torch.testing.assert_close(torch.tensor(one[name]["scores"]), torch.tensor(two[name]["scores"]), rtol=1e-3, atol=1e-3)
+
+

@@ -1,0 +1,86 @@
+import pytest
+import torch
+from learners import episodes_for, learner, mlp
+from sklearn.linear_model import LogisticRegression
+from torch.nn.functional import cross_entropy
+
+import quickstudy as qs
+
+
+@pytest.mark.parametrize("ways", [2, 3])
+def test_the_linear_probe_is_scikit_learns_logistic_regression_on_embeddings(ways):
+    episodes = qs.FewShot(toy(), ways, 3, 4).sample(3, torch.Generator().manual_seed(0))
+    probe = learner("linear-probe").eval()
+    probs = probe.predict(probe.adapt(episodes.support), episodes.query.x).probs
+    for t in range(3):
+        with torch.no_grad():
+            z, zq = probe.encoder(episodes.support.x[t]), probe.encoder(episodes.query.x[t])
+        theirs = LogisticRegression(max_iter=1000).fit(z.numpy(), episodes.support.y[t].numpy())
+        expected = torch.tensor(theirs.predict_proba(zq.numpy()), dtype=torch.float)
+        torch.testing.assert_close(probs[t], expected, rtol=1e-4, atol=1e-5)
+
+
+def toy() -> qs.LabelledData:
+    from learners import toy_data
+
+    return toy_data()
+
+
+@pytest.mark.parametrize("name", ["linear-probe", "fine-tune"])
+def test_pre_training_is_cross_entropy_over_the_true_classes(name):
+    one, episodes = learner(name).eval(), episodes_for(name)
+    parts = (episodes.support, episodes.query)
+    x = torch.cat([part.x.flatten(0, 1) for part in parts])
+    classes = torch.cat([part.classes.flatten() for part in parts])
+    torch.testing.assert_close(one.loss(episodes), cross_entropy(one.head(one.encoder(x)), classes))
+
+
+def test_pre_training_without_true_classes_is_refused():
+    x, y = torch.rand(1, 2, 256), torch.tensor([[0, 1]])
+    episodes = qs.Episodes(qs.Examples(x, y, 2), qs.Examples(x, y, 2))
+    with pytest.raises(ValueError, match="needs the examples' true class ids"):
+        learner("linear-probe").loss(episodes)
+
+
+def test_more_training_classes_than_it_was_built_for_are_refused():
+    probe = qs.LinearProbe(mlp(256, 16), classes=2)
+    with pytest.raises(ValueError, match=r"beyond the 2 training classes.*classes=len"):
+        probe.loss(episodes_for("linear-probe", tasks=8))
+
+
+def test_fine_tuning_with_no_steps_does_not_know_one_class_from_another():
+    one, episodes = qs.FineTune(mlp(256, 16), classes=6, steps=0), episodes_for("fine-tune")
+    probs = one.predict(one.adapt(episodes.support), episodes.query.x).probs
+    torch.testing.assert_close(probs, torch.full_like(probs, 1 / 3))
+
+
+def test_fine_tuning_is_gradient_descent_on_encoder_and_head():
+    torch.manual_seed(0)
+    encoder, episodes = mlp(256, 16, 8), episodes_for("fine-tune", tasks=1)
+    one = qs.FineTune(encoder, classes=6, steps=2, lr=0.1)
+    memory = one.adapt(episodes.support)
+    head = torch.nn.Linear(8, 3)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    net = torch.nn.Sequential(encoder, head)
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(2):
+        sgd.zero_grad()
+        cross_entropy(net(episodes.support.x[0]), episodes.support.y[0]).backward()
+        sgd.step()
+    for name, weight in net.named_parameters():
+        torch.testing.assert_close(memory[name][0], weight.detach())
+
+
+def test_from_scratch_with_zero_steps_is_its_network():
+    net, episodes = mlp(256, 16, 3), episodes_for("scratch")
+    one = qs.FromScratch(net, steps=0)
+    logits = one.predict(one.adapt(episodes.support), episodes.query.x).logits
+    torch.testing.assert_close(logits[0], net(episodes.query.x[0]).log_softmax(-1))
+
+
+def test_from_scratch_has_nothing_to_meta_train():
+    one = learner("scratch")
+    before = [p.clone() for p in one.parameters()]
+    assert list(qs.train(one, qs.FewShot(toy(), 3, 1, 2), steps=3, batch=2)) == []
+    assert all(torch.equal(a, b) for a, b in zip(before, one.parameters(), strict=True))
