@@ -57,13 +57,13 @@ SETUPS = {
     "maml": Setup(
         "MAML, second order",
         lambda: maml("batch"),
-        ways=5, queries=5, batch=32, steps=7000, tests={5: 0.987},
+        ways=5, queries=5, batch=32, steps=6000, tests={5: 0.987},
         paper_budget="60,000 steps of 32 tasks", processes=2,
     ),
     "snail": Setup(
         "SNAIL",
         lambda: qs.SNAIL(qs.Conv4(), ways=5, shots=1),
-        ways=5, queries=3, batch=32, steps=5000, tests={5: 0.9907},
+        ways=5, queries=3, batch=32, steps=4000, tests={5: 0.9907},
         paper_budget="not stated in steps",
     ),
     "in-context": Setup(

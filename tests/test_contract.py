@@ -1,19 +1,10 @@
 import pytest
 import torch
-from jaxtyping import config
 
 import quickstudy as qs
 from quickstudy.contract import negative_log_likelihood
 
 X = torch.zeros(2, 3, 4)
-
-
-@pytest.fixture
-def unchecked():
-    """Without the type checks of the tests, which see wrong shapes first: as a user runs the library."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked")

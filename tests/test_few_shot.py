@@ -25,14 +25,20 @@ def test_labels_belong_to_the_true_classes():
     for examples in (episodes.support, episodes.query):
         assert torch.equal(examples.x.squeeze(-1).long() // 10, examples.classes)
     for t in range(50):
-        pairs = {(int(y), int(c)) for e in (episodes.support, episodes.query) for y, c in zip(e.y[t], e.classes[t], strict=True)}
+        pairs = {
+            (int(y), int(c))
+            for e in (episodes.support, episodes.query)
+            for y, c in zip(e.y[t], e.classes[t], strict=True)
+        }
         assert len(pairs) == 4
         assert len({c for _, c in pairs}) == 4
 
 
 def test_every_class_gets_every_label_and_every_example_is_drawn_about_equally_often():
     episodes = qs.FewShot(numbered(), 4, 1, 1).sample(8000, seeded(0, 0))
-    table = torch.zeros(8, 4).index_put_((episodes.support.classes.flatten(), episodes.support.y.flatten()), torch.tensor(1.0), accumulate=True)
+    table = torch.zeros(8, 4).index_put_(
+        (episodes.support.classes.flatten(), episodes.support.y.flatten()), torch.tensor(1.0), accumulate=True
+    )
     assert table.sum() == 32000
     assert (table / 1000 - 1).abs().max() < 0.15  # five standard deviations
     examples = torch.bincount(episodes.query.x.long().flatten(), minlength=80) / 400
@@ -49,7 +55,10 @@ def test_a_batch_is_a_function_of_seed_and_step_alone():
 
 def test_ways_and_shots_vary_within_their_bounds():
     tasks = qs.FewShot(numbered(), (2, 5), (1, 3), 2)
-    seen = {(e.support.ways, e.support.x.shape[1] // e.support.ways) for e in (tasks.sample(2, seeded(0, s)) for s in range(200))}
+    seen = {
+        (e.support.ways, e.support.x.shape[1] // e.support.ways)
+        for e in (tasks.sample(2, seeded(0, s)) for s in range(200))
+    }
     assert seen == {(ways, shots) for ways in range(2, 6) for shots in range(1, 4)}
 
 
@@ -111,7 +120,7 @@ def test_sinusoids_are_sine_waves_of_the_papers_range():
     torch.testing.assert_close(waves @ fitted, y, rtol=0, atol=1e-4)
     amplitude = fitted.norm(dim=1)
     phase = torch.atan2(-fitted[:, 1], fitted[:, 0])
-    assert 0.1 <= amplitude.min() + 1e-3
+    assert amplitude.min() + 1e-3 >= 0.1
     assert 4.8 < amplitude.max() <= 5 + 1e-3
-    assert -1e-3 <= phase.min()
+    assert phase.min() >= -1e-3
     assert 3.0 < phase.max() <= torch.pi + 1e-3

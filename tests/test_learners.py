@@ -70,7 +70,9 @@ def test_queries_see_each_other_only_where_the_learner_says_so(name):
 
 
 def cut(examples: qs.Examples, which) -> qs.Examples:
-    changes = {name: getattr(examples, name)[:, which] for name in ("x", "y", "classes") if getattr(examples, name) is not None}
+    changes = {
+        name: getattr(examples, name)[:, which] for name in ("x", "y", "classes") if getattr(examples, name) is not None
+    }
     return dataclasses.replace(examples, **changes)
 
 

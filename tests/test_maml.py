@@ -32,7 +32,11 @@ def double(episodes: qs.Episodes) -> qs.Episodes:
     return qs.Episodes(one(episodes.support), one(episodes.query))
 
 
-NETS = {"mlp": lambda: mlp(256, 16, 3), "conv4-batch": lambda: conv_net("batch"), "conv4-group": lambda: conv_net("group")}
+NETS = {
+    "mlp": lambda: mlp(256, 16, 3),
+    "conv4-batch": lambda: conv_net("batch"),
+    "conv4-group": lambda: conv_net("group"),
+}
 
 
 @pytest.mark.parametrize("steps", [1, 5])

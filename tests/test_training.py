@@ -40,7 +40,10 @@ def test_a_resumed_run_ends_with_the_same_bits(name, tmp_path):
     whole, parts = ((tmp_path / which / "learner.safetensors").read_bytes() for which in ("whole", "parts"))
     assert whole == parts
     before = learner(name).state_dict()
-    assert any(not torch.equal(before[k[8:]], v) for k, v in load_tensors(tmp_path / "whole" / "learner.safetensors")[0].items())
+    assert any(
+        not torch.equal(before[k[8:]], v)
+        for k, v in load_tensors(tmp_path / "whole" / "learner.safetensors")[0].items()
+    )
 
 
 def test_the_training_curve_outlives_a_stop(tmp_path):
@@ -51,7 +54,11 @@ def test_the_training_curve_outlives_a_stop(tmp_path):
     settings = {"batch": 4, "optimizer": adam, "scheduler": schedule, "validate": tasks_for("protonet"), "resume": True}
     *_, last = qs.train(one, tasks_for("protonet"), steps=10, out=tmp_path, **settings)
     assert [row[0] for row in last.curve] == list(range(1, 11))
-    finished = list(qs.train(learner("protonet"), tasks_for("protonet"), steps=10, out=tmp_path, **{**settings, "scheduler": schedule}))
+    finished = list(
+        qs.train(
+            learner("protonet"), tasks_for("protonet"), steps=10, out=tmp_path, **{**settings, "scheduler": schedule}
+        )
+    )
     assert [p.step for p in finished] == [10]
     assert finished[0].curve == last.curve
 
@@ -60,7 +67,9 @@ def test_the_weights_kept_are_those_of_the_best_validation():
     one, tasks = learner("protonet"), tasks_for("protonet")
     scores, weights = [], []
     adam = torch.optim.Adam(one.parameters(), lr=0.3)  # so wild that the last is not the best
-    for p in qs.train(one, tasks, steps=12, batch=4, optimizer=adam, validate=qs.Validation(tasks, every=1, episodes=10)):
+    for p in qs.train(
+        one, tasks, steps=12, batch=4, optimizer=adam, validate=qs.Validation(tasks, every=1, episodes=10)
+    ):
         scores.append(p.validation)
         weights.append({k: v.clone() for k, v in one.state_dict().items()})
         assert p.best == max(scores)
@@ -96,7 +105,9 @@ class Explodes(qs.MetaLearner):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_seed_and_checkpoint(tmp_path):
     one = Explodes()
-    with pytest.raises(FloatingPointError, match=r"loss is inf at step 5 \(tasks of seed 3, step 4\).*last.safetensors"):
+    with pytest.raises(
+        FloatingPointError, match=r"loss is inf at step 5 \(tasks of seed 3, step 4\).*last.safetensors"
+    ):
         list(qs.train(one, tasks_for("protonet"), steps=9, batch=2, seed=3, out=tmp_path, checkpoint_seconds=0.0))
     assert load_tensors(tmp_path / "last.safetensors")[1]["step"] == 4
     assert one.w.isfinite()
@@ -139,9 +150,13 @@ def test_two_processes_give_what_one_gives(tmp_path):
         subprocess.run(command, check=True, env=environment, timeout=300, capture_output=True)
     one, two = (json.loads((tmp_path / f"{n}.json").read_text()) for n in (1, 2))
     for name in one:
-        torch.testing.assert_close(torch.tensor(one[name]["losses"]), torch.tensor(two[name]["losses"]), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(torch.tensor(one[name]["weights"]), torch.tensor(two[name]["weights"]), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            torch.tensor(one[name]["losses"]), torch.tensor(two[name]["losses"]), rtol=1e-4, atol=1e-5
+        )
+        torch.testing.assert_close(
+            torch.tensor(one[name]["weights"]), torch.tensor(two[name]["weights"]), rtol=1e-3, atol=1e-4
+        )
         assert one[name]["hash"] == two[name]["hash"]
-        torch.testing.assert_close(torch.tensor(one[name]["scores"]), torch.tensor(two[name]["scores"]), rtol=1e-3, atol=1e-3)
-
-
+        torch.testing.assert_close(
+            torch.tensor(one[name]["scores"]), torch.tensor(two[name]["scores"]), rtol=1e-3, atol=1e-3
+        )

@@ -17,7 +17,7 @@ from quickstudy.atomic import write_atomically
 from quickstudy.catalogue import ENCODERS, METHODS, Setting, build
 from quickstudy.comparison import Comparison, compare
 from quickstudy.data.digits import digits
-from quickstudy.data.sources import SOURCES, splits, test_classes
+from quickstudy.data.sources import SOURCES, splits, unseen_classes
 from quickstudy.evaluation import Evaluation, evaluate
 from quickstudy.progress import Bars, Stopped
 from quickstudy.report import report, table
@@ -34,7 +34,9 @@ app = typer.Typer(
 )
 out, err = Console(), Console(stderr=True)
 
-Data = Annotated[str, typer.Option(help=f"Where classes come from: {', '.join(SOURCES)}, or a folder of CLASS folders.")]
+Data = Annotated[
+    str, typer.Option(help=f"Where classes come from: {', '.join(SOURCES)}, or a folder of CLASS folders.")
+]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of local data; else QUICKSTUDY_DATA; else download.")]
 Ways = Annotated[int, typer.Option(help="Classes of a task.")]
 Shots = Annotated[int, typer.Option(help="Support examples per class.")]
@@ -47,6 +49,8 @@ Seed = Annotated[int, typer.Option(help="Of weights, tasks and test episodes.")]
 Devices = Annotated[int, typer.Option(help="Processes, each with a device of its own, or a share of the cores.")]
 Encoder = Annotated[str, typer.Option(help=f"The backbone, the same for every method: {', '.join(ENCODERS)}.")]
 Rate = Annotated[float, typer.Option(help="Step size of Adam, with a cosine schedule.")]
+Validate = Annotated[int, typer.Option(help="Meta-validation episodes that choose the weights to keep.")]
+Size = Annotated[int | None, typer.Option(help="Pixels that the pictures of a folder are resized to; 84 unless given.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 Every = Annotated[float, typer.Option(help="Seconds from one checkpoint to the next.")]
 
@@ -82,6 +86,8 @@ def compare_command(
     ways: Ways = 5,
     shots: Shots = 1,
     queries: Queries = 5,
+    image_size: Size = None,
+    validation_episodes: Validate = 100,
     steps: Steps = 500,
     batch: Batch = 8,
     episodes: Episodes = 1000,
@@ -89,9 +95,9 @@ def compare_command(
     lr: Rate = 1e-3,
     encoder: Encoder = "conv4-strided",
     devices: Devices = 1,
-    folder: Annotated[Path, typer.Option("--out", help="Folder for results.json, report.html and the learners.")] = Path(
-        "quickstudy-out"
-    ),
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder for results.json, report.html and the learners.")
+    ] = Path("quickstudy-out"),
     resume: Resume = False,
 ) -> None:
     """Meta-train methods on the same tasks with the same budget, and test them on the same unseen episodes.
@@ -100,14 +106,16 @@ def compare_command(
     the default, methods are tested on unseen generated characters and on real handwritten digits.
     """
     chosen = methods_of(methods)
-    train_data, val_data, test_data = splits(data, data_dir)
+    train_data, val_data, test_data = splits(data, data_dir, size=image_size)
     channels, size = train_data.x.shape[1:3]
     setting = Setting(encoder, channels, size, ways, shots, len(train_data.classes))
     learners = {}
     for name in chosen:
         torch.manual_seed(seed)
         learners[name] = build(name, setting)
-    unseen = {"unseen characters": test_data, "real digits": digits()} if data == "glyphs" else {"unseen classes": test_data}
+    unseen = (
+        {"unseen characters": test_data, "real digits": digits()} if data == "glyphs" else {"unseen classes": test_data}
+    )
     tests = {test: FewShot(classes, ways, shots, test_queries(classes, shots)) for test, classes in unseen.items()}
     more = {test: by_shots(classes, ways) for test, classes in unseen.items()}
     tasks, validation = FewShot(train_data, ways, shots, queries), FewShot(val_data, ways, shots, queries)
@@ -125,7 +133,7 @@ def compare_command(
             tests,
             steps=steps,
             batch=batch,
-            validate=Validation(validation, every=max(1, steps // 5), episodes=100),
+            validate=Validation(validation, every=max(1, steps // 5), episodes=validation_episodes),
             episodes=episodes,
             shots=more,
             lr=lr,
@@ -168,6 +176,8 @@ def train_command(
     ways: Ways = 5,
     shots: Shots = 1,
     queries: Queries = 5,
+    image_size: Size = None,
+    validation_episodes: Validate = 200,
     steps: Steps = 2000,
     batch: Batch = 16,
     seed: Seed = 0,
@@ -179,7 +189,7 @@ def train_command(
 ) -> None:
     """Meta-train one method. Ctrl-C keeps a checkpoint; --resume goes on to the same bits."""
     methods_of(method)
-    train_data, val_data, _ = splits(data, data_dir)
+    train_data, val_data, _ = splits(data, data_dir, size=image_size)
     channels, size = train_data.x.shape[1:3]
     setting = Setting(encoder, channels, size, ways, shots, len(train_data.classes))
     torch.manual_seed(seed)
@@ -198,7 +208,7 @@ def train_command(
         batch=batch,
         optimizer=optimizer,
         scheduler=scheduler,
-        validate=Validation(validation, every=max(1, steps // 20)),
+        validate=Validation(validation, every=max(1, steps // 20), episodes=validation_episodes),
         seed=seed,
         out=folder,
         checkpoint_seconds=checkpoint_seconds,
@@ -206,11 +216,9 @@ def train_command(
         fabric=fabric,
     )
     with Bars(err, steps, devices) as bars:
-        last = None
-        for last in bars.watch(method, progress):
-            pass
-    best = f", meta-validation accuracy {last.best:.2%}" if last and last.best is not None else ""
-    out.print(f"trained {METHODS[method].title}{best}: {folder}", soft_wrap=True)
+        best = [p.best for p in bars.watch(method, progress)][-1:]
+    accuracy = f", meta-validation accuracy {best[0]:.2%}" if best and best[0] is not None else ""
+    out.print(f"trained {METHODS[method].title}{accuracy}: {folder}", soft_wrap=True)
     out.print(f"next: quickstudy evaluate {shlex.quote(str(folder))}", soft_wrap=True)
 
 
@@ -229,17 +237,17 @@ def evaluate_command(
     """Test a trained learner on fixed episodes of classes that it has never seen."""
     keep_freed_memory()
     learner, setting, about = open_run(run)
-    classes = test_classes(data or about["data"], data_dir, size=setting.size, channels=setting.channels)
+    classes = unseen_classes(data or about["data"], data_dir, size=setting.size, channels=setting.channels)
     tasks = FewShot(classes, ways or setting.ways, shots or setting.shots, queries)
     with err.status(f"{episodes} episodes of {classes.name}"):
         found = evaluate(learner, tasks, episodes=episodes, seed=seed)
     if json_file:
         write_atomically(json_file, json.dumps(evaluation_json(found)).encode())
     out.print(f"{about['method']} on {classes.name}, {tasks.ways[0]}-way {tasks.shots[0]}-shot: [bold]{found}[/bold]")
-    transductive = "yes" if found.transductive else "no"
     out.print(
-        f"{episodes} episodes {found.episodes_hash[:12]}, chance {found.chance:.0%}, ECE {found.calibration_error:.3f}, "
-        f"{found.adapt_seconds * 1000:.1f} ms to adapt, transductive {transductive}"
+        f"{episodes} episodes {found.episodes_hash[:12]}, chance {found.chance:.0%}, "
+        f"ECE {found.calibration_error:.3f}, {found.adapt_seconds * 1000:.1f} ms to adapt, "
+        f"transductive {'yes' if found.transductive else 'no'}"
     )
 
 
@@ -287,7 +295,9 @@ def main() -> None:
         app()
     except Stopped as stopped:
         command = [word for word in sys.argv[1:] if word != "--resume"]
-        err.print(f"\n{stopped} Go on with: quickstudy {shlex.join([*command, '--resume'])}", soft_wrap=True, markup=False)
+        err.print(
+            f"\n{stopped} Go on with: quickstudy {shlex.join([*command, '--resume'])}", soft_wrap=True, markup=False
+        )
         sys.exit(130)
     except KeyboardInterrupt:
         err.print("\nstopped.")

@@ -72,7 +72,8 @@ class Comparison:
             "machine": {"processor": platform.machine(), "system": sys.platform, "threads": torch.get_num_threads()},
             "settings": self.settings,
             "tests": {
-                name: {"episodes_hash": e.episodes_hash, "ways": e.ways, "chance": e.chance} for name, e in tests.items()
+                name: {"episodes_hash": e.episodes_hash, "ways": e.ways, "chance": e.chance}
+                for name, e in tests.items()
             },
             "learners": {name: self._learner(name, entry) for name, entry in self.entries.items()},
         }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.func import functional_call
@@ -61,8 +61,8 @@ def adapt_weights(
         The weights, each with a leading task axis.
     """
 
-    def one_task(x: Tensor, y: Tensor, exists: Bool[Tensor, " support"]) -> Weights:
-        def objective(weights: Weights) -> Float[Tensor, ""]:
+    def one_task(x: Tensor, y: Tensor, exists: Tensor) -> Weights:
+        def objective(weights: Weights) -> Tensor:
             nats = -likelihood(functional_call(net, dict(weights), (x,))).log_prob(y)  # [S]
             return (nats * exists).sum() / exists.sum()
 

@@ -2,8 +2,8 @@
 
 import base64
 import io
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from math import log
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 from PIL import Image
+from rich import box
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
@@ -21,28 +22,20 @@ from torch import Tensor
 from quickstudy.atomic import write_atomically
 from quickstudy.catalogue import METHODS, Method
 from quickstudy.comparison import Comparison
-from quickstudy.evaluation import BINS, Interval
+from quickstudy.contract import Examples
+from quickstudy.evaluation import Interval, interval
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5578d", "#c98500", "#3a9bd5", "#6a4c93", "#6b705c")
-SHAPES = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"))  # in plots, and beside a method's name
-STYLE = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "quickstudy",  # the same results give the same file
-    "font.size": 9,
-    "axes.edgecolor": "#888888",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4.5,
-}
-SIDE = 64  # the longest side of a picture in the report, in pixels
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5578d", "#c98500", "#6a4c93", "#6b705c", "#3a9bd5")
+SHAPES = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))  # in plots; in text
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "quickstudy", "font.size": 9, "grid.color": "#e2e2e2"}
+STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True}
+SHORT = {"log-likelihood": "nats", "calibration error": "ECE", "adapt": "ms/\ntask", "difference from best": "vs best"}
+SHORT |= {"meta-training": "train", "parameters": "params", "transductive": "trans."}  # columns in the terminal
+EPISODES, SHOTS, QUERIES, PIXELS = 3, 5, 2, 64  # shown at most: tasks; examples and queries of a class; picture side
 
 
 class Look(NamedTuple):
-    """How a learner is shown: by the same name, colour and shape everywhere."""
+    """How a learner is shown: by one name, colour and shape everywhere."""
 
     title: str
     family: str
@@ -52,16 +45,11 @@ class Look(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A learner's line of a table.
+    """A learner's line of a table: its cells by column, and whether its paired difference from the best may be zero."""
 
-    `cells` go by column; `level` says that it is the best, or that its paired difference does not set it apart from
-    the best; `place` is where its score and the ends of its interval lie between the two ends of a track, 0 and 1.
-    """
-
-    look: Look
+    name: str
     cells: dict[str, str]
     level: bool
-    place: tuple[float, float, float]
 
 
 def report(comparison: Comparison, path: str | Path, *, about: Mapping[str, Method] = METHODS) -> None:
@@ -72,74 +60,144 @@ def report(comparison: Comparison, path: str | Path, *, about: Mapping[str, Meth
         path: The file; it is there whole or not at all.
         about: What is said of the learners, by name; a learner that is not in it goes by its name alone.
     """
-    shown, entries = looks(comparison, about), comparison.entries
+    entries = comparison.entries
     loader = jinja2.PackageLoader("quickstudy", "")
     pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    html = pages.get_template("report.html.j2").render(
-        tests=[section(comparison, test, shown) for test in next(iter(entries.values())).tests],
-        looks=shown,
-        methods=[(shown[name], about[name]) for name in entries if name in about],
-        validation=validation_plot(comparison, shown),
-        losses=[(shown[name], loss_plot(entry.curve, shown[name])) for name, entry in entries.items() if entry.curve],
-        results=comparison.results(),
-        bins=BINS,
-    )
+    pages.globals |= {f.__name__: f for f in (rows, strip, curves, reliability_diagram, log)}
+    with rc_context(STYLE):
+        html = pages.get_template("report.html.j2").render(
+            comparison=comparison,
+            results=comparison.results(),
+            about=about,
+            looks=looks(comparison, about),
+            shots={test: {name: entry.by_shots.get(test, {}) for name, entry in entries.items()} for test in comparison.strip},
+            scores={n: {step: abs(v) for step, _, v in e.curve if v is not None} for n, e in entries.items()},
+            losses={name: {step: loss for step, loss, _ in entry.curve} for name, entry in entries.items()},
+        )
     write_atomically(Path(path), html.encode())
 
 
 def table(comparison: Comparison, test: str) -> Table:
     """What a comparison found on one test, for the terminal, in the columns of the report."""
-    found = next(iter(comparison.entries.values())).tests[test]
-    chance = "" if found.chance is None else f"chance {percent(found.chance)}; "
-    same = f"{chance}{len(found.scores[found.main])} episodes, SHA-256 {found.episodes_hash[:12]}; bold: level with the best"
+    found = comparison.entries[comparison.best(test)].tests[test]
+    chance = "" if found.chance is None else f"chance {found.chance:.1%}; "
+    caption = (
+        f"{chance}{len(found.scores[found.main]):,} episodes, SHA-256 {found.episodes_hash[:12]}. Vs best: the paired "
+        f"difference{', in points' if found.ways else ''}; bold: it may be zero. Nats: log-likelihood of a query. "
+        f"{'ECE: calibration error. ' * bool(found.ways)}Trans.: whether queries see each other."
+    )
+    shown = Table(title=Text(test), caption=Text(caption), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     lines = rows(comparison, test, looks(comparison, METHODS))
-    shown = Table(title=Text(test), caption=Text(same), box=SIMPLE_HEAD, pad_edge=False)
     for column in lines[0].cells:
-        shown.add_column(column, justify="left" if column in ("method", "family") else "right")
+        side = "left" if column == "method" else "right"
+        shown.add_column(SHORT.get(column.split(",")[0], column), justify=side, overflow="fold")
     for line in lines:
-        shown.add_row(*(Text(cell) for cell in line.cells.values()), style="bold" if line.level else None)
+        shown.add_row(*map(Text, line.cells.values()), style="bold" if line.level else None)
     return shown
 
 
 def looks(comparison: Comparison, about: Mapping[str, Method]) -> dict[str, Look]:
-    """How each learner is shown."""
-    return {
-        name: Look(
-            about[name].title if name in about else name,
-            about[name].family if name in about else "",
-            COLOURS[i % len(COLOURS)],
-            *SHAPES[i % len(SHAPES)],
-        )
-        for i, name in enumerate(comparison.entries)
-    }
+    """How each learner is shown, by name."""
+    texts = {n: (about[n].title, about[n].family) if n in about else (n, "") for n in comparison.entries}
+    return {n: Look(*text, COLOURS[i % 8], *SHAPES[i % 7]) for i, (n, text) in enumerate(texts.items())}
 
 
-def ranked(comparison: Comparison, test: str) -> list[str]:
-    """The learners' names, the best mean score of a test first."""
-    return sorted(comparison.entries, key=lambda name: -comparison.entries[name].tests[test].goodness)
-
-
-def rows(comparison: Comparison, test: str, shown: Mapping[str, Look]) -> list[Row]:
+def rows(comparison: Comparison, test: str, looks: Mapping[str, Look]) -> list[Row]:
     """A test's table, the best learner first."""
-    best, lines = ranked(comparison, test)[0], []
-    results = {name: comparison.entries[name].tests[test].result for name in ranked(comparison, test)}
-    chance = comparison.entries[best].tests[test].chance or 0
-    low = min(chance, *(i.mean - i.half_width for i in results.values()))
-    span = max(i.mean + i.half_width for i in results.values()) - low or 1
-    for name, (mean, half) in results.items():
-        entry, found, gap = comparison.entries[name], comparison.entries[name].tests[test], comparison.difference(name, best, test)
-        place = ((mean - low) / span, (mean - half - low) / span, (mean + half - low) / span)
+    lines, best = [], comparison.best(test)
+    for name, entry in sorted(comparison.entries.items(), key=lambda item: -item[1].tests[test].goodness):
+        found, gap = entry.tests[test], comparison.difference(name, best, test)
+        unit, scale = (", points", 100) if found.ways else ("", 1)
+        behind = "—" if name == best else f"{scale * gap.mean:+.2f} ± {scale * gap.half_width:.2f}"
         cells = {
-            "method": shown[name].title,
-            "family": shown[name].family,
+            "method": looks[name].title,
             found.main.replace("_", " "): str(found),
-            "difference from best": "—" if name == best else signed(gap, 100 if found.ways else 1),
+            f"difference from best{unit}": behind,
             "log-likelihood, nats": interval(found.scores["log_likelihood"]).plain(),
-            "calibration error": percent(found.calibration_error, 1) if found.calibration_error is not None else "",
-            "adapt, ms/task": f"{1000 * found.adapt_seconds:.2f}",
+            **({"calibration error": f"{found.calibration_error:.1%}"} if found.ways else {}),
+            "adapt, ms per task": f"{1000 * found.adapt_seconds:,.{0 if found.adapt_seconds >= 0.1 else 2}f}",
             "meta-training": duration(entry.train_seconds),
             "parameters": f"{entry.parameters:,}",
             "transductive": "yes" if found.transductive else "no",
         }
-        ...
+        lines.append(Row(name, cells, abs(gap.mean) <= gap.half_width))
     return lines
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it; a dash for none."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds else "—"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def strip(comparison: Comparison, test: str) -> list[tuple]:
+    """Pictures of a few support and query sets, with each learner's probabilities; none where inputs are no images."""
+    episodes = comparison.strip[test][:EPISODES]
+    if episodes.support.ways is None or episodes.support.x.ndim != 5 or episodes.support.x.shape[2] not in (1, 3):
+        return []
+    said = {name: entry.strip[test].tolist() for name, entry in comparison.entries.items()}
+    return [
+        (pictures(episode.support, SHOTS), pictures(episode.query, QUERIES), {name: p[t] for name, p in said.items()})
+        for t, episode in enumerate(episodes)
+    ]
+
+
+def pictures(examples: Examples, most: int) -> list[list[tuple[int, str]]]:
+    """Of each class of one task, where its first examples are, and how they look."""
+    there = torch.ones_like(examples.y, dtype=torch.bool) if examples.mask is None else examples.mask
+    places = [((examples.y[0] == way) & there[0]).nonzero()[:most, 0].tolist() for way in range(examples.ways or 0)]
+    return [[(i, picture(examples.x[0, i])) for i in of_class] for of_class in places]
+
+
+def picture(x: Float[Tensor, "channel h w"]) -> str:
+    """An image as a data URL."""
+    pixels = (255 * x.clamp(0, 1)).round().byte().movedim(0, -1).numpy()
+    image = Image.fromarray(pixels if len(x) == 3 else pixels[..., 0])
+    image.thumbnail((PIXELS, PIXELS))
+    image.save(file := io.BytesIO(), "png")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def svg(figure: Figure) -> str:
+    """A figure as a data URL; the same figure gives the same one."""
+    figure.savefig(file := io.BytesIO(), format="svg", transparent=True, metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def curves(lines: Mapping[str, Mapping[int, Interval | float]], looks: Mapping[str, Look], x: str, y: str) -> str:
+    """Values against something counted, a line for each learner, as the data URL of an SVG."""
+    figure = Figure((2.5, 1.8) if y == "loss" else (6.8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for name, line in lines.items():
+        values = [value if isinstance(value, Interval) else Interval(value, 0) for value in line.values()]
+        mean, half = zip(*values, strict=True) if values else ((), ())
+        mark = {"marker": looks[name].shape if len(line) < 30 else "", "markersize": 4.5, "linewidth": 1.3}
+        axes.errorbar(list(line), mean, half if any(half) else None, color=looks[name].colour, capsize=2.5, **mark)
+    axes.set(xlabel=x, ylabel=y)
+    at = sorted({x for line in lines.values() for x in line})
+    axes.xaxis.set_major_locator(FixedLocator(at) if len(at) < 9 else MaxNLocator("auto", integer=True))
+    axes.set_xlim(left=0)
+    if y == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    return svg(figure)
+
+
+def reliability_diagram(bins: Float[Tensor, "bin 3"], look: Look) -> str:
+    """Accuracy against confidence bin by bin, above the share of the queries in each, as the data URL of an SVG."""
+    count, confidence, correct = bins.T
+    seen, width, left = count > 0, 1 / len(bins), torch.arange(len(bins)) / len(bins)
+    at, accuracy = (confidence / count)[seen], (correct / count)[seen]
+    figure = Figure((2.5, 2.8), layout="constrained")
+    top, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    top.bar(left[seen], accuracy, width, align="edge", color=look.colour, alpha=0.35)
+    top.vlines(at, accuracy, at, color=look.colour, linewidth=2)
+    top.plot(at, accuracy, "o", color=look.colour, markersize=3.5, clip_on=False)
+    top.plot([0, 1], [0, 1], "--", color="#777777", linewidth=1)
+    below.bar(left, count / count.sum(), width, align="edge", color=look.colour, alpha=0.7)
+    top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), yticks=(0, 0.5, 1))
+    below.set(xlabel="confidence", ylabel="queries", xticks=(0, 0.5, 1))
+    below.yaxis.set_major_locator(MaxNLocator(2))
+    for axis in (top.yaxis, below.xaxis, below.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return svg(figure)

@@ -70,7 +70,9 @@ def open_run(folder: Path) -> tuple[MetaLearner, Setting, dict]:
     try:
         method, setting = about["method"], Setting(**about["setting"])
     except (KeyError, TypeError):
-        raise ValueError(f"{folder / ABOUT} does not tell the method and its setting; is it a run of one method?") from None
+        raise ValueError(
+            f"{folder / ABOUT} does not tell the method and its setting; is it a run of one method?"
+        ) from None
     learner = build(method, setting)
     if any(p.requires_grad for p in learner.parameters()):
         if not (folder / KEPT).exists() and (folder / LAST).exists():

@@ -9,6 +9,7 @@ from torch.nn.functional import one_hot
 
 from quickstudy.contract import Examples, uses_batch_statistics
 
+
 def per_task(encoder: nn.Module, x: Shaped[Tensor, "task example *x"]) -> Float[Tensor, "task example *d"]:
     """The encoder's outputs for every example of every task.
 

@@ -251,9 +251,7 @@ def _validate(run: _Run, validate: Validation, fabric: Fabric) -> float:
     return score
 
 
-def _outer_step(
-    run: _Run, tasks: Tasks, batch: int, clip: float | None, folder: Path | None, fabric: Fabric
-) -> float:
+def _outer_step(run: _Run, tasks: Tasks, batch: int, clip: float | None, folder: Path | None, fabric: Fabric) -> float:
     """One step of the optimizer on one batch of tasks; the loss comes back."""
     run.learner.train()
     episodes = tasks.sample(batch, seeded(run.seed, "train", run.step))
@@ -269,7 +267,9 @@ def _outer_step(
         loss = fabric.all_reduce(loss, reduce_op="mean")
         _average_gradients(run.learner, fabric)
     if not torch.isfinite(loss):
-        last = f"the last good checkpoint is {folder / LAST}" if folder and (folder / LAST).exists() else "none was saved"
+        last = (
+            f"the last good checkpoint is {folder / LAST}" if folder and (folder / LAST).exists() else "none was saved"
+        )
         raise FloatingPointError(
             f"the loss is {float(loss)} at step {run.step + 1} (tasks of seed {run.seed}, step {run.step}); {last}. "
             f"Lower the step size, or clip the gradient."

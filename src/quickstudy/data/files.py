@@ -82,8 +82,7 @@ def open_zip(path: Path, needed: str) -> ZipFile:
         return ZipFile(path)
     except BadZipFile as error:
         raise ValueError(
-            f"{path} is not a whole zip file ({error}; {path.stat().st_size:,} bytes); needed {needed}. "
-            f"Fetch it again."
+            f"{path} is not a whole zip file ({error}; {path.stat().st_size:,} bytes); needed {needed}. Fetch it again."
         ) from None
 
 

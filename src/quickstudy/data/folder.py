@@ -33,7 +33,9 @@ def image_folder(folder: str | Path, *, size: int = 84, colour: bool = True) -> 
     for c, name in enumerate(names):
         files = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in SUFFIXES)
         if not files:
-            raise ValueError(f"class {name!r} in {folder} has no .png or .jpg pictures. Add some, or remove the folder.")
+            raise ValueError(
+                f"class {name!r} in {folder} has no .png or .jpg pictures. Add some, or remove the folder."
+            )
         pictures += [read_image(file, str(file), size, "RGB" if colour else "L") for file in files]
         labels += [c] * len(files)
     return LabelledData(folder.name, torch.stack(pictures), torch.tensor(labels), tuple(names))

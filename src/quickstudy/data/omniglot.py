@@ -25,9 +25,7 @@ LISTS = {  # split: SHA-256 of its list of classes
     "val": "11f99e54faee3e26f53d3231c1cceac5bf7b8730e9be31cb6dab256551dc0c1a",
     "test": "845264cc5c156180828ccf17915668b17ee21424d0170df6e7d81676aa5d1204",
 }
-LISTS_URL = (
-    "https://raw.githubusercontent.com/jakesnell/prototypical-networks/master/data/omniglot/splits/vinyals/"
-)
+LISTS_URL = "https://raw.githubusercontent.com/jakesnell/prototypical-networks/master/data/omniglot/splits/vinyals/"
 
 
 def omniglot(
@@ -124,7 +122,9 @@ def lake_split(data: LabelledData) -> tuple[LabelledData, LabelledData, Labelled
     assert data.groups is not None
     background = data.groups[: ZIPS["images_background.zip"][2]]
     validation = set(sorted(set(background))[-5:])
-    sides = ["test" if c >= len(background) else "val" if g in validation else "train" for c, g in enumerate(data.groups)]
+    sides = [
+        "test" if c >= len(background) else "val" if g in validation else "train" for c, g in enumerate(data.groups)
+    ]
     train, val, test = (
         data.select([c for c, side in enumerate(sides) if side == name], f"omniglot {name}")
         for name in ("train", "val", "test")

@@ -43,7 +43,7 @@ def splits(
     return image_folder_splits(source, size=size or FOLDER_SIZE, colour=channels != 1)
 
 
-def test_classes(
+def unseen_classes(
     source: str, data_dir: str | Path | None = None, *, size: int | None = None, channels: int | None = None
 ) -> LabelledData:
     """The meta-test classes of a source; see `splits`."""

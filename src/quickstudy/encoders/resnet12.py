@@ -42,9 +42,7 @@ class ResNet12(nn.Module):
         640
     """
 
-    def __init__(
-        self, in_channels: int = 3, widths: tuple[int, ...] = (64, 160, 320, 640), *, norm: Norm = "running"
-    ):
+    def __init__(self, in_channels: int = 3, widths: tuple[int, ...] = (64, 160, 320, 640), *, norm: Norm = "running"):
         super().__init__()
         channels = (in_channels, *widths)
         self.blocks = nn.Sequential(*(ResidualBlock(a, b, norm) for a, b in itertools.pairwise(channels)))

@@ -1,0 +1,1 @@
+"""The methods, by family; nothing in the code depends on the family."""

@@ -73,7 +73,9 @@ class FewShot:
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """A batch of tasks, a function of the generator's state alone; all of one way and shot."""
-        ways, shots = (int(torch.randint(low, high + 1, (), generator=generator)) for low, high in (self.ways, self.shots))
+        ways, shots = (
+            int(torch.randint(low, high + 1, (), generator=generator)) for low, high in (self.ways, self.shots)
+        )
         classes = self._classes(tasks, ways, generator)  # [T, W]
         index = self._examples(classes, shots + self.queries, generator)  # [T, W, K + Q]
         return Episodes(self._gather(classes, index[:, :, :shots]), self._gather(classes, index[:, :, shots:]))
@@ -100,9 +102,7 @@ class FewShot:
         return Examples(x, y, ways, classes=classes.repeat_interleave(count, dim=1))
 
 
-def distinct(
-    sizes: Int[Tensor, " row"], count: int, generator: torch.Generator
-) -> Int[Tensor, "row {count}"]:
+def distinct(sizes: Int[Tensor, " row"], count: int, generator: torch.Generator) -> Int[Tensor, "row {count}"]:
     """For each row, `count` different numbers below its size, in random order (the largest of random keys)."""
     most = int(sizes.max())
     keys = torch.rand(len(sizes), most, generator=generator)

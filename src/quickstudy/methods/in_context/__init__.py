@@ -1,0 +1,1 @@
+"""Read examples and answer, without changing a weight."""

@@ -1,0 +1,1 @@
+"""Learn an architecture that absorbs new examples into its memory."""

@@ -1,0 +1,1 @@
+"""The opponents: supervised pre-training, and no training at all."""

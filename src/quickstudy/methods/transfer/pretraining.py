@@ -25,5 +25,7 @@ def supervised_loss(encoder: nn.Module, head: nn.Linear, episodes: Episodes) -> 
                 f"the learner was built for; pass classes=len(data.classes)."
             )
         exists = valid(examples)
-        losses.append(cross_entropy(head(per_task(encoder, examples.x))[exists], examples.classes[exists], reduction="none"))
+        losses.append(
+            cross_entropy(head(per_task(encoder, examples.x))[exists], examples.classes[exists], reduction="none")
+        )
     return torch.cat(losses).mean()

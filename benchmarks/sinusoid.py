@@ -1,0 +1,92 @@
+"""Sinusoid regression as in MAML's section 5.1: 5-shot squared error after 1, 5 and 10 gradient steps, CNP beside it.
+
+python benchmarks/sinusoid.py run maml      trains and tests one method
+python benchmarks/sinusoid.py run cnp
+python benchmarks/sinusoid.py table         prints docs/results.md's table from what was run
+"""
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+import torch
+
+import quickstudy as qs
+from quickstudy.training import adam
+
+RESULTS = Path(__file__).parent / "results"
+PAPER = {1: 0.67, 5: 0.38, 10: 0.35}
+STEPS, BATCH, LR = 70_000, 25, 1e-3
+
+
+def build(name: str) -> qs.MetaLearner:
+    if name == "maml":  # the paper's network, rate and one inner step
+        return qs.MAML(qs.MLP(1, 40, 40, 1), inner_lr=0.01, inner_steps=1, likelihood=qs.gaussian)
+    encoder = torch.nn.Identity()
+    encoder.out_features = 1
+    return qs.NeuralProcess(encoder, targets=1, hidden=128)
+
+
+def run(name: str, steps: int) -> None:
+    torch.set_num_threads(1)  # networks this small gain nothing from a second thread
+    torch.manual_seed(0)
+    learner, start = build(name), time.time()
+    optimizer, scheduler = adam(learner, LR, steps)
+    validation = qs.Validation(qs.Sinusoids(5, 10), every=max(1, steps // 20), episodes=1000)
+    tasks = qs.Sinusoids(5, 5 if name == "maml" else 10)
+    for p in qs.train(
+        learner, tasks, steps=steps, batch=BATCH, optimizer=optimizer, scheduler=scheduler, validate=validation, seed=0
+    ):
+        if p.validation is not None:
+            print(f"{name} {p.step}/{steps}  val {-p.validation:.4f}  {p.tasks_per_second:.0f} tasks/s", flush=True)
+    minutes = (time.time() - start) / 60
+    rows = []
+    for inner in PAPER if name == "maml" else [0]:
+        if isinstance(learner, qs.MAML):
+            learner.test_inner_steps = inner
+        found = qs.evaluate(learner, qs.Sinusoids(5, 100), episodes=1000, seed=1)
+        rows.append({"steps": inner, "error": found.result.mean, "half_width": found.result.half_width})
+        rows[-1] |= {"paper": PAPER.get(inner), "hash": found.episodes_hash}
+        rows[-1]["log_likelihood"] = found.scores["log_likelihood"].mean().item()
+    about = {"method": name, "seed": 0, "steps": steps, "batch": BATCH, "episodes": 1000, "minutes": round(minutes, 1)}
+    about |= {"machine": platform.machine(), "threads": 1, "torch": torch.__version__, "rows": rows}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"sinusoid-{name}.json").write_text(json.dumps(about, indent=1) + "\n")
+    print(json.dumps(about, indent=1))
+
+
+def table() -> str:
+    lines = [
+        "| method | gradient steps | squared error, 95% interval | paper | nats per query | steps x tasks | minutes |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for name in ("maml", "cnp"):
+        path = RESULTS / f"sinusoid-{name}.json"
+        about = json.loads(path.read_text()) if path.exists() else {"rows": []}
+        for r in about["rows"]:
+            lines.append(
+                f"| {name.upper()} | {r['steps'] or 'none'} | {r['error']:.3f} ± {r['half_width']:.3f} | "
+                f"{r['paper'] or '-'} | {r['log_likelihood'] if name == 'cnp' else float('nan'):.2f} | "
+                f"{about['steps']:,} x {about['batch']} | {about['minutes']:.0f} |"
+            )
+    return "\n".join(lines).replace("| nan |", "| - |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runner = commands.add_parser("run")
+    runner.add_argument("method", choices=["maml", "cnp"])
+    runner.add_argument("--steps", type=int, default=STEPS)
+    commands.add_parser("table")
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        run(arguments.method, arguments.steps)
+    else:
+        print(table())
+
+
+if __name__ == "__main__":
+    main()

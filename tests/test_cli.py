@@ -1,0 +1,222 @@
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from learners import toy_data
+from PIL import Image
+
+from quickstudy import cli
+from quickstudy.catalogue import METHODS
+from quickstudy.checkpoint import load_tensors
+
+TINY = ["--image-size", "16", "--steps", "3", "--batch", "2", "--queries", "2", "--validation-episodes", "4"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Twelve classes of ten 16x16 pictures."""
+    root, data = tmp_path_factory.mktemp("pictures"), toy_data(12, 10)
+    for i, (picture, label) in enumerate(zip(data.x, data.y, strict=True)):
+        path = root / data.classes[label] / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture[0].numpy()).save(path)
+    return root
+
+
+def quickstudy(monkeypatch, capfd, *arguments) -> tuple[int, str, str]:
+    """Runs the command line; its exit code, output and errors."""
+    monkeypatch.setattr(sys, "argv", ["quickstudy", *map(str, arguments)])
+    monkeypatch.setattr(cli, "keep_freed_memory", lambda: True)  # not for the whole test process
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    captured = capfd.readouterr()
+    return code, captured.out, captured.err
+
+
+def refused(monkeypatch, capfd, folder: Path, *arguments) -> str:
+    """The one-line error of a command that exits with 2 and leaves nothing behind in the folder."""
+    before = sorted(folder.rglob("*"))
+    code, _, error = quickstudy(monkeypatch, capfd, *arguments)
+    assert code == 2
+    assert error.startswith("quickstudy: ")
+    assert error.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+    return error
+
+
+def train(monkeypatch, capfd, folder, out, method="protonet", *more):
+    return quickstudy(monkeypatch, capfd, "train", method, "--data", folder, "--ways", 2, "--out", out, *TINY, *more)
+
+
+def test_train_evaluate_and_the_files_they_leave(monkeypatch, capfd, folder, tmp_path):
+    code, text, error = train(monkeypatch, capfd, folder, tmp_path / "run")
+    assert code == 0, error
+    assert "trained Prototypical network, meta-validation accuracy" in text
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "last.safetensors",
+        "learner.safetensors",
+        "run.json",
+    ]
+    scores = tmp_path / "scores.json"
+    code, text, error = quickstudy(
+        monkeypatch, capfd, "evaluate", tmp_path / "run", "--episodes", 12, "--queries", 3, "--json", scores
+    )
+    assert code == 0, error
+    found = json.loads(scores.read_text())
+    assert len(found["scores"]["accuracy"]) == 12
+    assert f"{found['mean']:.2%} ± {found['half_width']:.2%}" in text
+    assert "2-way 1-shot" in text
+
+
+def test_compare_writes_a_report_and_every_score(monkeypatch, capfd, folder, tmp_path):
+    out, names = tmp_path / "out", ["protonet", "maml", "scratch"]
+    command = [
+        "compare",
+        "--data",
+        folder,
+        "--methods",
+        ",".join(names),
+        "--ways",
+        2,
+        "--episodes",
+        6,
+        *TINY,
+        "--out",
+        out,
+    ]
+    code, text, error = quickstudy(monkeypatch, capfd, *command)
+    assert code == 0, error
+    found = json.loads((out / "results.json").read_text())
+    assert list(found["learners"]) == names
+    for name in names:
+        test = found["learners"][name]["tests"]["unseen classes"]
+        assert len(test["scores"]["accuracy"]) == 6
+        assert METHODS[name].title in (out / "report.html").read_text()
+        assert METHODS[name].title.split()[0] in text
+    assert re.fullmatch("[0-9a-f]{64}", found["tests"]["unseen classes"]["episodes_hash"])
+    assert str(out / "report.html") in text.replace("\n", "")
+    code, text, error = quickstudy(monkeypatch, capfd, "evaluate", out / "protonet", "--episodes", 6, "--queries", 9)
+    assert code == 0, error
+    expected = found["learners"]["protonet"]["tests"]["unseen classes"]
+    assert f"{expected['mean']:.2%} ± {expected['half_width']:.2%}" in text  # the same episodes, the same learner
+
+
+def test_a_run_of_other_settings_or_one_that_is_there_is_not_overwritten(monkeypatch, capfd, folder, tmp_path):
+    out = tmp_path / "run"
+    assert train(monkeypatch, capfd, folder, out)[0] == 0
+    again = ["train", "protonet", "--data", folder, "--ways", 2, "--out", out, *TINY]
+    assert "is not empty. Pass --resume" in refused(monkeypatch, capfd, tmp_path, *again)
+    other = refused(monkeypatch, capfd, tmp_path, *again, "--resume", "--seed", 5)
+    assert "holds a run with seed 0, not 5" in other
+    assert quickstudy(monkeypatch, capfd, *again, "--resume")[0] == 0
+
+
+def test_wrong_input_is_one_line_and_leaves_nothing(monkeypatch, capfd, folder, tmp_path):
+    def error(*arguments):
+        return refused(monkeypatch, capfd, tmp_path, *arguments)
+
+    out = ["--out", tmp_path / "run"]
+    assert "no method 'mamal'; there are protonet, maml" in error("train", "mamal", *out)
+    assert "no method 'x'" in error("compare", "--methods", "protonet,x", *out)
+    assert "it is neither a folder nor one of glyphs" in error("train", "maml", "--data", tmp_path / "none", *out)
+    assert "no such folder" in error("train", "maml", "--data", "omniglot", "--data-dir", tmp_path / "none", *out)
+    assert "9-way tasks need 9 classes" in error("train", "maml", "--data", folder, "--ways", 9, *out)
+    few = error("train", "maml", "--data", folder, "--ways", 2, "--queries", 15, *out)
+    assert re.search(r"need 16 examples per class; '[a-l]' of", few)
+    assert "no encoder 'vgg'" in error("train", "maml", "--encoder", "vgg", *out)
+    assert "no run in" in error("evaluate", tmp_path / "run")
+    assert "--devices is at least 1" in error(
+        "train", "maml", "--data", folder, "--ways", 2, *out, "--devices", 0, "--queries", 2
+    )
+    assert "no action 'delete'" in error("data", "delete")
+    assert "which data to check?" in error("data", "check")
+
+
+def test_a_class_that_is_too_small_or_a_file_that_is_no_picture_is_named(monkeypatch, capfd, folder, tmp_path):
+    data, out = tmp_path / "data", tmp_path / "run"
+    for name in ("ant", "bee", "cow", "dog", "elk"):
+        (data / name).mkdir(parents=True)
+        Image.new("L", (16, 16)).save(data / name / "1.png")
+    command = ["train", "protonet", "--data", data, "--ways", 2, "--out", out]
+    assert re.search(
+        "examples per class; '(ant|bee|cow|dog|elk)' of data has 1", refused(monkeypatch, capfd, tmp_path, *command)
+    )
+    (data / "cow" / "2.png").write_text("moo")
+    assert "cow/2.png is not a readable picture" in refused(monkeypatch, capfd, tmp_path, *command)
+
+
+def test_a_truncated_zip_is_named(monkeypatch, capfd, tmp_path):
+    for name in ("images_background.zip", "images_evaluation.zip"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04 and no more")
+    error = refused(monkeypatch, capfd, tmp_path, "data", "check", "omniglot", "--data-dir", tmp_path)
+    assert "images_background.zip is not a whole zip file" in error
+
+
+def test_a_checkpoint_of_another_method_or_a_pickle_is_refused(monkeypatch, capfd, folder, tmp_path):
+    for method in ("protonet", "maml"):
+        assert train(monkeypatch, capfd, folder, tmp_path / method, method)[0] == 0
+    weights = tmp_path / "protonet" / "learner.safetensors"
+    weights.write_bytes((tmp_path / "maml" / "learner.safetensors").read_bytes())
+    assert "holds a MAML, not a PrototypicalNetwork" in refused(
+        monkeypatch, capfd, tmp_path, "evaluate", tmp_path / "protonet"
+    )
+    weights.write_bytes(pickle.dumps({"encoder": torch.zeros(2)}))
+    assert "looks like a pickle" in refused(monkeypatch, capfd, tmp_path, "evaluate", tmp_path / "protonet")
+    weights.unlink()
+    assert "has not ended; go on with it by --resume" in refused(
+        monkeypatch, capfd, tmp_path, "evaluate", tmp_path / "protonet"
+    )
+
+
+def test_data_lists_and_checks(monkeypatch, capfd, folder):
+    assert "omniglot" in quickstudy(monkeypatch, capfd, "data", "list")[1]
+    code, text, _ = quickstudy(monkeypatch, capfd, "data", "check", folder)
+    assert code == 0
+    assert "3x84x84" in text
+
+
+@pytest.mark.parametrize("command", [[], ["compare"], ["train"], ["evaluate"], ["data"]])
+def test_help_names_every_choice(monkeypatch, capfd, command):
+    code, text, _ = quickstudy(monkeypatch, capfd, *command, "--help")
+    assert code == 0
+    assert len(text) > 300
+
+
+def test_a_wrong_option_is_exit_code_2(monkeypatch, capfd):
+    assert quickstudy(monkeypatch, capfd, "train", "maml", "--wayz", "3")[0] == 2
+
+
+def spawn(folder: Path, out: Path, *more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "quickstudy.cli", "train", "protonet", "--data", folder, "--ways", 2, "--out", out]
+    command += ["--steps", 400, "--batch", 2, "--queries", 2, "--image-size", 16, "--validation-episodes", 4, *more]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(list(map(str, command)), env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(folder, tmp_path):
+    run = spawn(folder, tmp_path / "run", "--checkpoint-seconds", "0.01")
+    wait_for(tmp_path / "run" / "last.safetensors")
+    run.send_signal(signal.SIGINT)
+    error = run.communicate(timeout=60)[1]
+    assert run.returncode == 130
+    step = int(re.search(r"stopped protonet after step (\d+) of 400", error)[1])
+    assert load_tensors(tmp_path / "run" / "last.safetensors")[1]["step"] == step
+    assert re.search(r"Go on with: quickstudy train protonet .*--resume", error)
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -1,0 +1,122 @@
+import pytest
+import torch
+from learners import toy_data
+from PIL import Image
+
+import quickstudy as qs
+from quickstudy.data.folder import image_folder_splits
+from quickstudy.data.sources import glyph_splits, splits
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for c, name in enumerate(("cat", "dog", "emu")):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            Image.new("RGB", (40, 30), (10 * c, i, 200)).save(tmp_path / name / f"{i}.png")
+    Image.new("L", (20, 20), 77).save(tmp_path / "cat" / "grey.JPG")
+    (tmp_path / "cat" / "notes.txt").write_text("not a picture, and not named like one")
+    return tmp_path
+
+
+def test_a_folder_of_class_folders_is_read_in_order(folder):
+    data = qs.image_folder(folder, size=32)
+    assert data.classes == ("cat", "dog", "emu")
+    assert data.counts.tolist() == [5, 4, 4]
+    assert data.x.shape == (13, 3, 32, 32)
+    assert data.x[data.table[2][1], :, 0, 0].tolist() == [20, 1, 200]
+    assert data.x[data.table[0][4], :, 5, 5].tolist() == [77, 77, 77]
+    assert qs.image_folder(folder, size=32, colour=False).x.shape == (13, 1, 32, 32)
+
+
+def test_a_text_file_named_png_is_named(folder):
+    (folder / "dog" / "9.png").write_text("woof")
+    with pytest.raises(ValueError, match=r"dog/9.png is not a readable picture"):
+        qs.image_folder(folder)
+
+
+def test_a_truncated_picture_is_named(folder):
+    path = folder / "dog" / "big.png"
+    Image.effect_noise((100, 100), 50).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"dog/big.png is not a readable picture"):
+        qs.image_folder(folder)
+
+
+def test_an_empty_class_and_an_empty_folder_are_named(folder, tmp_path_factory):
+    (folder / "fox").mkdir()
+    with pytest.raises(ValueError, match="class 'fox' in .* has no .png or .jpg pictures"):
+        qs.image_folder(folder)
+    empty = tmp_path_factory.mktemp("empty")
+    with pytest.raises(ValueError, match="holds no class folders"):
+        qs.image_folder(empty)
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        qs.image_folder(empty / "nowhere")
+
+
+def test_a_class_with_too_few_pictures_is_named(folder):
+    with pytest.raises(ValueError, match="need 5 examples per class; 'dog' of .* has 4"):
+        qs.FewShot(qs.image_folder(folder, size=32), 2, 1, 4)
+
+
+def test_folders_named_train_val_and_test_are_the_split(folder, tmp_path_factory):
+    root = tmp_path_factory.mktemp("root")
+    for part, name in (("train", "cat"), ("val", "dog"), ("test", "emu")):
+        (root / part).mkdir()
+        (folder / name).rename(root / part / name)
+    assert [part.classes for part in image_folder_splits(root, size=32)] == [("cat",), ("dog",), ("emu",)]
+
+
+def test_a_split_has_every_class_once_and_keeps_groups_whole():
+    data = toy_data(10)
+    parts = data.split(0.6, 0.2, 0.2, seed=3)
+    assert [len(part.classes) for part in parts] == [6, 2, 2]
+    assert sorted(name for part in parts for name in part.classes) == sorted(data.classes)
+    for part in parts:
+        for c, name in enumerate(part.classes):
+            assert torch.equal(part.x[part.table[c]], data.x[data.table[data.classes.index(name)]])
+    grouped = qs.LabelledData("g", data.x, data.y, data.classes, tuple("aabbccddee"))
+    halves = grouped.split(0.6, 0.4, seed=1)
+    assert not set(halves[0].groups) & set(halves[1].groups)
+    assert [part.classes for part in data.split(0.5, 0.5, seed=4)] != [
+        part.classes for part in data.split(0.5, 0.5, seed=5)
+    ]
+
+
+def test_splits_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="add up to at most 1"):
+        toy_data().split(0.9, 0.2)
+    with pytest.raises(ValueError, match="toy has 3 classes, too few to split"):
+        toy_data(3).split(0.1, 0.1, 0.8)
+
+
+def test_labelled_data_refuses_what_does_not_belong_together():
+    with pytest.raises(ValueError, match="class 'a' is listed twice"):
+        qs.LabelledData("twice", torch.zeros(2, 1), torch.tensor([0, 1]), ("a", "a"))
+
+
+def test_digits_are_ten_real_classes():
+    data = qs.digits()
+    assert len(data) == 1797
+    assert data.classes == tuple("0123456789")
+    assert data.x.shape[1:] == (1, 28, 28)
+    assert data.x.dtype == torch.uint8
+    means = torch.stack([data.x[data.y == c].float().mean(0).flatten() for c in range(10)])
+    nearest = torch.cdist(data.x.float().flatten(1), means).argmin(1)
+    assert (nearest == data.y).float().mean() > 0.85  # the labels belong to the pictures
+
+
+def test_the_parts_of_the_glyphs_have_no_alphabet_in_common():
+    train, val, test = glyph_splits(50, 25, 25)
+    assert [len(part.classes) for part in (train, val, test)] == [50, 25, 25]
+    assert len({*train.groups, *val.groups, *test.groups}) == 4
+    assert not set(train.groups) & {*val.groups, *test.groups}
+
+
+def test_sources_that_are_not_there_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no data 'nothing': it is neither a folder nor one of glyphs"):
+        splits("nothing")
+    with pytest.raises(ValueError, match="digits are for testing only"):
+        splits("digits")
+    with pytest.raises(ValueError, match="glyphs has grey pictures of 28 pixels, not 3 x 84"):
+        splits("glyphs", size=84, channels=3)
