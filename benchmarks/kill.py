@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def run(arguments: argparse.Namespace, out: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "quickstudy.cli", "train", arguments.method, "--out", out, "--resume"]
+    command = [sys.executable, "-m", "quickstudy", "train", arguments.method, "--out", out, "--resume"]
     command += ["--steps", arguments.steps, "--batch", 4, "--checkpoint-seconds", 0.2]
     return subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 

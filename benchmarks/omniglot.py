@@ -21,6 +21,7 @@ from torch import nn
 
 import quickstudy as qs
 from quickstudy.allocator import keep_freed_memory
+from quickstudy.encoders.norm import Norm
 from quickstudy.training import Validation
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,7 +43,7 @@ class Setup:
     processes: int = 1
 
 
-def maml(norm: str) -> qs.MetaLearner:
+def maml(norm: Norm) -> qs.MetaLearner:
     net = nn.Sequential(qs.Conv4(downsample="stride", norm=norm), nn.Linear(64, 5))
     return qs.MAML(net, inner_lr=0.4, inner_steps=1, test_inner_steps=3)
 

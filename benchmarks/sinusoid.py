@@ -24,9 +24,7 @@ STEPS, BATCH, LR = 70_000, 25, 1e-3
 def build(name: str) -> qs.MetaLearner:
     if name == "maml":  # the paper's network, rate and one inner step
         return qs.MAML(qs.MLP(1, 40, 40, 1), inner_lr=0.01, inner_steps=1, likelihood=qs.gaussian)
-    encoder = torch.nn.Identity()
-    encoder.out_features = 1
-    return qs.NeuralProcess(encoder, targets=1, hidden=128)
+    return qs.NeuralProcess(qs.MLP(1, 128), targets=1, hidden=128)
 
 
 def run(name: str, steps: int) -> None:

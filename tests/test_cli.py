@@ -198,7 +198,7 @@ def test_a_wrong_option_is_exit_code_2(monkeypatch, capfd):
 
 
 def spawn(folder: Path, out: Path, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "quickstudy.cli", "train", "protonet", "--data", folder, "--ways", 2, "--out", out]
+    command = [sys.executable, "-m", "quickstudy", "train", "protonet", "--data", folder, "--ways", 2, "--out", out]
     command += ["--steps", 400, "--batch", 2, "--queries", 2, "--image-size", 16, "--validation-episodes", 4, *more]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(list(map(str, command)), env=environment, stderr=subprocess.PIPE, text=True)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from learners import episodes_for, learner
 from torch.nn.functional import softplus
@@ -37,3 +38,10 @@ def test_a_class_is_summarised_by_its_own_examples():
     memory = cnp.adapt(episodes.support)
     first = episodes.support.x[0][episodes.support.y[0] == 2]
     torch.testing.assert_close(memory[0, 2], per_task(cnp.h, cnp.encoder(first)[None])[0].mean(0))
+
+
+def test_tasks_of_the_other_kind_are_refused():
+    with pytest.raises(TypeError, match="built for 1 targets, but the tasks have classes"):
+        learner("cnp-regression").adapt(qs.Examples(torch.rand(1, 2, 1), torch.tensor([[0, 1]]), ways=2))
+    with pytest.raises(TypeError, match="this method classifies"):
+        learner("cnp").adapt(qs.Examples(torch.rand(1, 2, 256), torch.rand(1, 2, 1)))

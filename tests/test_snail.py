@@ -37,6 +37,13 @@ def test_a_dense_block_reaches_back_by_its_dilation_and_no_further():
     assert gradient.squeeze().ne(0).tolist() == [False, False, True, False, False, True]
 
 
+def test_padding_which_it_would_read_is_refused():
+    x, y = torch.rand(1, 3, 1, 16, 16), torch.tensor([[0, 1, 2]])
+    support = qs.Examples(x, y, ways=3, mask=torch.tensor([[True, True, False]]))
+    with pytest.raises(ValueError, match="give it tasks without a mask"):
+        learner("snail").adapt(support)
+
+
 def test_other_ways_than_it_was_built_for_are_refused():
     support = qs.Examples(torch.rand(1, 2, 1, 16, 16), torch.tensor([[0, 1]]), ways=2)
     with pytest.raises(ValueError, match="built for 3 ways; the tasks have 2"):

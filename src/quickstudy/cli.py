@@ -17,6 +17,7 @@ from quickstudy.atomic import write_atomically
 from quickstudy.catalogue import ENCODERS, METHODS, Setting, build
 from quickstudy.comparison import Comparison, compare
 from quickstudy.data.digits import digits
+from quickstudy.data.labelled import LabelledData
 from quickstudy.data.sources import SOURCES, splits, unseen_classes
 from quickstudy.evaluation import Evaluation, evaluate
 from quickstudy.progress import Bars, Stopped
@@ -51,6 +52,7 @@ Encoder = Annotated[str, typer.Option(help=f"The backbone, the same for every me
 Rate = Annotated[float, typer.Option(help="Step size of Adam, with a cosine schedule.")]
 Validate = Annotated[int, typer.Option(help="Meta-validation episodes that choose the weights to keep.")]
 Size = Annotated[int | None, typer.Option(help="Pixels that the pictures of a folder are resized to; 84 unless given.")]
+Within = Annotated[bool, typer.Option("--within-groups", help="All classes of a task of one group (one alphabet).")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 Every = Annotated[float, typer.Option(help="Seconds from one checkpoint to the next.")]
 
@@ -87,6 +89,7 @@ def compare_command(
     shots: Shots = 1,
     queries: Queries = 5,
     image_size: Size = None,
+    within_groups: Within = False,
     validation_episodes: Validate = 100,
     steps: Steps = 500,
     batch: Batch = 8,
@@ -116,10 +119,16 @@ def compare_command(
     unseen = (
         {"unseen characters": test_data, "real digits": digits()} if data == "glyphs" else {"unseen classes": test_data}
     )
-    tests = {test: FewShot(classes, ways, shots, test_queries(classes, shots)) for test, classes in unseen.items()}
-    more = {test: by_shots(classes, ways) for test, classes in unseen.items()}
-    tasks, validation = FewShot(train_data, ways, shots, queries), FewShot(val_data, ways, shots, queries)
+    tests = {
+        test: FewShot(classes, ways, shots, test_queries(classes, shots), within_groups=grouped(classes, within_groups))
+        for test, classes in unseen.items()
+    }
+    more = {test: by_shots(classes, ways, grouped(classes, within_groups)) for test, classes in unseen.items()}
+    tasks, validation = (
+        FewShot(part, ways, shots, queries, within_groups=within_groups) for part in (train_data, val_data)
+    )
     settings = {"data": data, "methods": chosen, "encoder": encoder, "ways": ways, "shots": shots, "queries": queries}
+    settings |= {"within_groups": within_groups}
     settings |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr, "episodes": episodes}
     fabric = launch(devices)
     if fabric.is_global_zero:
@@ -156,15 +165,20 @@ def finish(found: Comparison, folder: Path) -> None:
     out.print(f"report: {folder / 'report.html'}\nscores: {folder / 'results.json'}", soft_wrap=True)
 
 
-def test_queries(data, shots: int) -> int:
+def test_queries(data: LabelledData, shots: int) -> int:
     """As many queries as the classes allow, up to the 15 that papers take."""
     return max(1, min(15, int(data.counts.min()) - shots))
 
 
-def by_shots(data, ways: int) -> dict[int, Tasks]:
+def grouped(data: LabelledData, within_groups: bool) -> bool:
+    """Whether test tasks stay within groups: where that was asked for and the test data have any."""
+    return within_groups and data.groups is not None
+
+
+def by_shots(data: LabelledData, ways: int, within_groups: bool) -> dict[int, Tasks]:
     """Tasks of 1 to 10 shots with 5 queries, as far as the classes allow."""
     most = int(data.counts.min()) - 5
-    return {shots: FewShot(data, ways, shots, 5) for shots in (1, 2, 3, 5, 10) if shots <= most}
+    return {k: FewShot(data, ways, k, 5, within_groups=within_groups) for k in (1, 2, 3, 5, 10) if k <= most}
 
 
 @app.command("train")
@@ -177,6 +191,7 @@ def train_command(
     shots: Shots = 1,
     queries: Queries = 5,
     image_size: Size = None,
+    within_groups: Within = False,
     validation_episodes: Validate = 200,
     steps: Steps = 2000,
     batch: Batch = 16,
@@ -194,8 +209,10 @@ def train_command(
     setting = Setting(encoder, channels, size, ways, shots, len(train_data.classes))
     torch.manual_seed(seed)
     learner = build(method, setting)
-    tasks, validation = FewShot(train_data, ways, shots, queries), FewShot(val_data, ways, shots, queries)
-    about = learner_about(method, setting) | {"data": data, "queries": queries}
+    tasks, validation = (
+        FewShot(part, ways, shots, queries, within_groups=within_groups) for part in (train_data, val_data)
+    )
+    about = learner_about(method, setting) | {"data": data, "queries": queries, "within_groups": within_groups}
     about |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr}
     fabric = launch(devices)
     if fabric.is_global_zero:
@@ -230,6 +247,7 @@ def evaluate_command(
     ways: Annotated[int | None, typer.Option(help="Classes of a task; the run's own unless given.")] = None,
     shots: Annotated[int | None, typer.Option(help="Support examples per class; likewise.")] = None,
     queries: TestQueries = 15,
+    within_groups: Within = False,
     episodes: Episodes = 1000,
     seed: Seed = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every per-episode score here.")] = None,
@@ -238,7 +256,7 @@ def evaluate_command(
     keep_freed_memory()
     learner, setting, about = open_run(run)
     classes = unseen_classes(data or about["data"], data_dir, size=setting.size, channels=setting.channels)
-    tasks = FewShot(classes, ways or setting.ways, shots or setting.shots, queries)
+    tasks = FewShot(classes, ways or setting.ways, shots or setting.shots, queries, within_groups=within_groups)
     with err.status(f"{episodes} episodes of {classes.name}"):
         found = evaluate(learner, tasks, episodes=episodes, seed=seed)
     if json_file:

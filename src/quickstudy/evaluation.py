@@ -144,7 +144,7 @@ def evaluate(
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     for chunk, batch in enumerate(episode_list(tasks, episodes, seed)):
         for tensor in (batch.support.x, batch.support.y, batch.query.x, batch.query.y):
-            digest.update(tensor.contiguous().numpy().tobytes())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
         ways = batch.support.ways
         if chunk % world == rank:
             results[chunk] = evaluate_batch(learner, fabric.to_device(batch) if fabric else batch)

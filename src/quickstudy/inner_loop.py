@@ -1,6 +1,7 @@
 """The inner loop: fast weights of many tasks by gradient descent, differentiable in the weights they began from."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -78,7 +79,7 @@ def apply_weights(
     return map_tasks(lambda w, x: functional_call(net, w, (x,)), dict(weights), x, vectorize=vectorizable(net))
 
 
-def map_tasks(f: Callable, *trees: Tensor | dict[str, Tensor], vectorize: bool):
+def map_tasks(f: Callable, *trees: Tensor | dict[str, Tensor], vectorize: bool) -> Any:
     """f of each task, the results stacked: arguments and results are tensors, or dicts of them.
 
     Args:

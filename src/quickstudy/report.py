@@ -7,9 +7,9 @@ from math import log
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
 import torch
 from jaxtyping import Float
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
@@ -17,7 +17,6 @@ from PIL import Image
 from rich import box
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
 from quickstudy.atomic import write_atomically
 from quickstudy.catalogue import METHODS, Method
@@ -29,8 +28,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5578d", "#c98500", "#6a4c93", "#6
 SHAPES = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))  # in plots; in text
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "quickstudy", "font.size": 9, "grid.color": "#e2e2e2"}
 STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True}
-SHORT = {"log-likelihood": "nats", "calibration error": "ECE", "adapt": "ms/\ntask", "difference from best": "vs best"}
-SHORT |= {"meta-training": "train", "parameters": "params", "transductive": "trans."}  # columns in the terminal
+SHORT = {"log-likelihood": "nats per\nquery", "calibration error": "calib.\nerror", "adapt": "ms/\ntask"}
+SHORT |= {"meta-training": "train", "parameters": "params", "difference from best": "vs best", "transductive": "trans."}
 EPISODES, SHOTS, QUERIES, PIXELS = 3, 5, 2, 64  # shown at most: tasks; examples and queries of a class; picture side
 
 
@@ -61,8 +60,8 @@ def report(comparison: Comparison, path: str | Path, *, about: Mapping[str, Meth
         about: What is said of the learners, by name; a learner that is not in it goes by its name alone.
     """
     entries = comparison.entries
-    loader = jinja2.PackageLoader("quickstudy", "")
-    pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    loader = PackageLoader("quickstudy", "")
+    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     pages.globals |= {f.__name__: f for f in (rows, strip, curves, reliability_diagram, log)}
     with rc_context(STYLE):
         html = pages.get_template("report.html.j2").render(
@@ -70,9 +69,9 @@ def report(comparison: Comparison, path: str | Path, *, about: Mapping[str, Meth
             results=comparison.results(),
             about=about,
             looks=looks(comparison, about),
-            shots={test: {name: entry.by_shots.get(test, {}) for name, entry in entries.items()} for test in comparison.strip},
+            shots={t: {n: e.by_shots.get(t, {}) for n, e in entries.items()} for t in comparison.strip},
             scores={n: {step: abs(v) for step, _, v in e.curve if v is not None} for n, e in entries.items()},
-            losses={name: {step: loss for step, loss, _ in entry.curve} for name, entry in entries.items()},
+            losses={n: {step: loss for step, loss, _ in e.curve} for n, e in entries.items()},
         )
     write_atomically(Path(path), html.encode())
 
@@ -81,12 +80,9 @@ def table(comparison: Comparison, test: str) -> Table:
     """What a comparison found on one test, for the terminal, in the columns of the report."""
     found = comparison.entries[comparison.best(test)].tests[test]
     chance = "" if found.chance is None else f"chance {found.chance:.1%}; "
-    caption = (
-        f"{chance}{len(found.scores[found.main]):,} episodes, SHA-256 {found.episodes_hash[:12]}. Vs best: the paired "
-        f"difference{', in points' if found.ways else ''}; bold: it may be zero. Nats: log-likelihood of a query. "
-        f"{'ECE: calibration error. ' * bool(found.ways)}Trans.: whether queries see each other."
-    )
-    shown = Table(title=Text(test), caption=Text(caption), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    chance += f"{len(found.scores[found.main]):,} episodes, SHA-256 {found.episodes_hash[:12]}"
+    caption = f"{chance}\nvs best: paired difference{', in points' if found.ways else ''}; bold: it may be zero"
+    shown = Table(title=Text(test), caption=Text(caption), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     lines = rows(comparison, test, looks(comparison, METHODS))
     for column in lines[0].cells:
         side = "left" if column == "method" else "right"
@@ -150,7 +146,7 @@ def pictures(examples: Examples, most: int) -> list[list[tuple[int, str]]]:
     return [[(i, picture(examples.x[0, i])) for i in of_class] for of_class in places]
 
 
-def picture(x: Float[Tensor, "channel h w"]) -> str:
+def picture(x: Float[torch.Tensor, "channel h w"]) -> str:
     """An image as a data URL."""
     pixels = (255 * x.clamp(0, 1)).round().byte().movedim(0, -1).numpy()
     image = Image.fromarray(pixels if len(x) == 3 else pixels[..., 0])
@@ -183,7 +179,7 @@ def curves(lines: Mapping[str, Mapping[int, Interval | float]], looks: Mapping[s
     return svg(figure)
 
 
-def reliability_diagram(bins: Float[Tensor, "bin 3"], look: Look) -> str:
+def reliability_diagram(bins: Float[torch.Tensor, "bin 3"], look: Look) -> str:
     """Accuracy against confidence bin by bin, above the share of the queries in each, as the data URL of an SVG."""
     count, confidence, correct = bins.T
     seen, width, left = count > 0, 1 / len(bins), torch.arange(len(bins)) / len(bins)

@@ -21,7 +21,7 @@ def begin(folder: Path, about: dict, *, resume: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; name a folder.")
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or all(path.suffix == ".part" for path in folder.iterdir()):
         write_atomically(folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
         return
     if not resume:

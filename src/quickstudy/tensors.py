@@ -28,9 +28,20 @@ def valid(examples: Examples) -> Bool[Tensor, "task example"]:
     return torch.ones(examples.y.shape[:2], dtype=torch.bool, device=examples.y.device)
 
 
+def number_of_ways(support: Examples) -> int:
+    """The number of classes of each task.
+
+    Raises:
+        TypeError: Tasks of regression, which have none.
+    """
+    if support.ways is None:
+        raise TypeError("this method classifies, but the tasks have numbers for targets; pass Examples(ways=...).")
+    return support.ways
+
+
 def class_means(z: Float[Tensor, "task support d"], support: Examples) -> Float[Tensor, "task way d"]:
     """The mean of each class's embeddings; zero for a class without examples."""
-    member = (one_hot(support.y, support.ways) * valid(support)[..., None]).to(z.dtype)  # [T, S, W]
+    member = (one_hot(support.y, number_of_ways(support)) * valid(support)[..., None]).to(z.dtype)  # [T, S, W]
     return member.mT @ z / member.sum(1).clamp(min=1)[..., None]
 
 

@@ -1,6 +1,7 @@
 """Meta-training: a function that yields its progress, on one process or many, and can be stopped and resumed."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -187,7 +188,8 @@ def train(
     if not trainable:
         return iter(())
     optimizer = optimizer or torch.optim.Adam(trainable, lr=1e-3)
-    run = _Run(fabric.to_device(learner), optimizer, scheduler, seed)
+    fabric.to_device(learner)
+    run = _Run(learner, optimizer, scheduler, seed)
     folder = None if out is None else Path(out)
     if folder and resume and (folder / LAST).exists():
         run.load(folder / LAST)
@@ -262,16 +264,15 @@ def _outer_step(run: _Run, tasks: Tasks, batch: int, clip: float | None, folder:
             loss = run.learner.loss(fabric.to_device(episodes[share]))
     run.optimizer.zero_grad()
     fabric.backward(loss)
-    loss = loss.detach()
     if fabric.world_size > 1:
-        loss = fabric.all_reduce(loss, reduce_op="mean")
         _average_gradients(run.learner, fabric)
-    if not torch.isfinite(loss):
+    loss = float(fabric.all_reduce(loss.detach(), reduce_op="mean"))  # pyright: ignore[reportArgumentType]
+    if not math.isfinite(loss):
         last = (
             f"the last good checkpoint is {folder / LAST}" if folder and (folder / LAST).exists() else "none was saved"
         )
         raise FloatingPointError(
-            f"the loss is {float(loss)} at step {run.step + 1} (tasks of seed {run.seed}, step {run.step}); {last}. "
+            f"the loss is {loss} at step {run.step + 1} (tasks of seed {run.seed}, step {run.step}); {last}. "
             f"Lower the step size, or clip the gradient."
         )
     if clip is not None:
@@ -280,7 +281,7 @@ def _outer_step(run: _Run, tasks: Tasks, batch: int, clip: float | None, folder:
     if run.scheduler:
         run.scheduler.step()
     run.step += 1
-    return float(loss)
+    return loss
 
 
 def _average_gradients(learner: MetaLearner, fabric: Fabric) -> None:

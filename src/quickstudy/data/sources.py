@@ -10,7 +10,8 @@ from quickstudy.data.omniglot import omniglot
 
 SOURCES = {
     "glyphs": "generated handwriting: 1,000 + 200 + 300 characters x 20 drawings; nothing to download",
-    "omniglot": "1,623 characters x 20 drawings, Vinyals split, rotations as classes (MIT, 14 MB to download)",
+    "omniglot": "1,623 characters x 20 drawings, Vinyals' split, rotations as classes (MIT, 14 MB to download)",
+    "omniglot-lake": "the same in Lake's split: 25 + 5 alphabets, and 20 for testing",
     "digits": "1,797 real handwritten digits from scikit-learn, for testing only; nothing to download",
 }
 SIZE, FOLDER_SIZE = 28, 84
@@ -37,7 +38,9 @@ def splits(
             raise ValueError(f"{source} has grey pictures of {SIZE} pixels, not {channels or 1} x {size}.")
         if source == "digits":
             raise ValueError("digits are for testing only; train on glyphs or omniglot, evaluate on digits.")
-        return glyph_splits() if source == "glyphs" else omniglot(data_dir)
+        if source == "glyphs":
+            return glyph_splits()
+        return omniglot(data_dir, split="lake" if source == "omniglot-lake" else "vinyals")
     if not Path(source).is_dir():
         raise FileNotFoundError(f"no data {source!r}: it is neither a folder nor one of {', '.join(SOURCES)}.")
     return image_folder_splits(source, size=size or FOLDER_SIZE, colour=channels != 1)

@@ -51,7 +51,9 @@ class Conv4(nn.Module):
         )
         self.out = nn.Flatten() if downsample == "pool" else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.out_features = width * (image_size // 16) ** 2 if downsample == "pool" else width
-        self.to(memory_format=torch.channels_last)  # up to twice as fast on a CPU
+        for weight in self.parameters():
+            if weight.ndim == 4:  # a layout that is up to twice as fast on a CPU
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Float[Tensor, "example channel height width"]) -> Float[Tensor, "example d"]:
         return self.out(self.blocks(x))

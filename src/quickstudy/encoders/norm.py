@@ -29,6 +29,10 @@ class BatchNorm(nn.BatchNorm2d):
         sums, count = all_reduce(sums), all_reduce(count)
         mean = sums[0] / count
         variance = sums[1] / count - mean.square()
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        assert self.num_batches_tracked is not None
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)

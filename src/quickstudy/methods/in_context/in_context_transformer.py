@@ -10,7 +10,7 @@ from torch.distributions import Categorical
 from torch.nn.functional import scaled_dot_product_attention
 
 from quickstudy.contract import Examples, MetaLearner, categorical
-from quickstudy.tensors import out_features, per_task, valid
+from quickstudy.tensors import number_of_ways, out_features, per_task, valid
 
 
 class Layer(nn.Module):
@@ -65,15 +65,16 @@ class InContextTransformer(MetaLearner):
         self.head = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, ways))
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
-        if support.ways is None or support.ways > self.ways:
-            raise ValueError(f"this transformer was built for at most {self.ways} ways; the tasks have {support.ways}.")
+        ways = number_of_ways(support)
+        if ways > self.ways:
+            raise ValueError(f"this transformer was built for at most {self.ways} ways; the tasks have {ways}.")
         exists = valid(support)
         x = self.embed_x(per_task(self.encoder, support.x)) + self.embed_y(support.y)  # [T, S, D]
         cache = []
         for layer in self.layers:
-            cache.append(layer.keys_values(x))
+            cache.append(layer.keys_values(x))  # pyright: ignore[reportCallIssue]
             x = layer(x, cache[-1], exists)
-        present = torch.arange(self.ways, device=x.device) < support.ways
+        present = torch.arange(self.ways, device=x.device) < ways
         return {"cache": torch.stack(cache, 1), "exists": exists, "ways": present.expand(len(x), -1)}
 
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:

@@ -34,6 +34,8 @@ class NeuralProcess(MetaLearner):
 
     def adapt(self, support: Examples) -> Float[Tensor, "task summary d"]:
         z = per_task(self.encoder, support.x)
+        if self.targets is not None and support.ways is not None:
+            raise TypeError(f"this neural process was built for {self.targets} targets, but the tasks have classes.")
         if self.targets is None:
             return class_means(per_task(self.h, z), support)  # [T, W, R]
         r = per_task(self.h, torch.cat([z, support.y], -1))  # eq. 1

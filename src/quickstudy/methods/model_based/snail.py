@@ -9,7 +9,7 @@ from torch.distributions import Categorical
 from torch.nn.functional import one_hot, pad
 
 from quickstudy.contract import Examples, MetaLearner, categorical
-from quickstudy.tensors import out_features, per_task
+from quickstudy.tensors import number_of_ways, out_features, per_task
 
 
 class DenseBlock(nn.Module):
@@ -86,8 +86,10 @@ class SNAIL(MetaLearner):
         self.head = nn.Linear(channels, ways)
 
     def adapt(self, support: Examples) -> tuple[Float[Tensor, "task support _"], ...]:
-        if support.ways != self.ways:
+        if number_of_ways(support) != self.ways:
             raise ValueError(f"this SNAIL was built for {self.ways} ways; the tasks have {support.ways}.")
+        if support.mask is not None:
+            raise ValueError("SNAIL reads every item of its sequence, padding too; give it tasks without a mask.")
         z = per_task(self.encoder, support.x)
         sequence = torch.cat([z, one_hot(support.y, self.ways).to(z.dtype)], -1)  # [T, S, D + W]
         seen = [sequence]

@@ -7,7 +7,7 @@ from torch.distributions import Categorical
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
 from quickstudy.inner_loop import Weights, adapt_weights, apply_weights
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import out_features
+from quickstudy.tensors import number_of_ways, out_features
 
 
 class FineTune(MetaLearner):
@@ -29,13 +29,11 @@ class FineTune(MetaLearner):
         self.head = nn.Linear(out_features(encoder), classes)
 
     def adapt(self, support: Examples) -> Weights:
-        assert support.ways is not None
-        d = out_features(self.encoder)
-        weights = {f"0.{name}": weight for name, weight in self.encoder.named_parameters()}
-        weights["1.weight"] = self.head.weight.new_zeros(support.ways, d)
-        weights["1.bias"] = self.head.weight.new_zeros(support.ways)
+        ways, zeros = number_of_ways(support), self.head.weight.new_zeros
+        weights: dict[str, Tensor] = {f"0.{name}": weight for name, weight in self.encoder.named_parameters()}
+        weights |= {"1.weight": zeros(ways, out_features(self.encoder)), "1.bias": zeros(ways)}
         return adapt_weights(
-            self._network(support.ways), weights, support, categorical, steps=self.steps, lr=self.lr, first_order=True
+            self._network(ways), weights, support, categorical, steps=self.steps, lr=self.lr, first_order=True
         )
 
     def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Categorical:

@@ -11,7 +11,7 @@ from torch.distributions import Categorical
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import out_features, per_task, valid
+from quickstudy.tensors import number_of_ways, out_features, per_task, valid
 
 
 class LinearProbe(MetaLearner):
@@ -34,8 +34,9 @@ class LinearProbe(MetaLearner):
     def adapt(self, support: Examples) -> dict[str, Tensor]:
         with torch.no_grad():
             z = per_task(self.encoder, support.x).cpu()  # [T, S, D]
-        weight = z.new_zeros(len(z), support.ways, z.shape[-1])
-        bias = z.new_full((len(z), support.ways), -1e4)  # of a class without examples
+        ways = number_of_ways(support)
+        weight = z.new_zeros(len(z), ways, z.shape[-1])
+        bias = z.new_full((len(z), ways), -1e4)  # of a class without examples
         for t, exists in enumerate(valid(support).cpu()):
             model = LogisticRegression(C=self.C, max_iter=1000).fit(
                 z[t][exists].numpy(), support.y[t].cpu()[exists].numpy()
