@@ -145,6 +145,7 @@ def compare_command(
             validate=Validation(validation, every=max(1, steps // 5), episodes=validation_episodes),
             episodes=episodes,
             shots=more,
+            shot_episodes=min(episodes, 200),
             lr=lr,
             seed=seed,
             out=folder,

@@ -103,8 +103,8 @@ def rows(comparison: Comparison, test: str, looks: Mapping[str, Look]) -> list[R
     lines, best = [], comparison.best(test)
     for name, entry in sorted(comparison.entries.items(), key=lambda item: -item[1].tests[test].goodness):
         found, gap = entry.tests[test], comparison.difference(name, best, test)
-        unit, scale = (", points", 100) if found.ways else ("", 1)
-        behind = "—" if name == best else f"{scale * gap.mean:+.2f} ± {scale * gap.half_width:.2f}"
+        unit, scale, digits = (", points", 100, 2) if found.ways else ("", 1, 3)
+        behind = f"{scale * gap.mean:+.{digits}f} ± {scale * gap.half_width:.{digits}f}" if name != best else "—"
         cells = {
             "method": looks[name].title,
             found.main.replace("_", " "): str(found),
@@ -163,7 +163,7 @@ def svg(figure: Figure) -> str:
 
 def curves(lines: Mapping[str, Mapping[int, Interval | float]], looks: Mapping[str, Look], x: str, y: str) -> str:
     """Values against something counted, a line for each learner, as the data URL of an SVG."""
-    figure = Figure((2.5, 1.8) if y == "loss" else (6.8, 3.2), layout="constrained")
+    figure = Figure((2.5, 1.8) if y == "loss" else (6.2, 3.1), layout="constrained")
     axes = figure.subplots()
     for name, line in lines.items():
         values = [value if isinstance(value, Interval) else Interval(value, 0) for value in line.values()]
@@ -181,9 +181,9 @@ def curves(lines: Mapping[str, Mapping[int, Interval | float]], looks: Mapping[s
 
 def reliability_diagram(bins: Float[torch.Tensor, "bin 3"], look: Look) -> str:
     """Accuracy against confidence bin by bin, above the share of the queries in each, as the data URL of an SVG."""
-    count, confidence, correct = bins.T
-    seen, width, left = count > 0, 1 / len(bins), torch.arange(len(bins)) / len(bins)
-    at, accuracy = (confidence / count)[seen], (correct / count)[seen]
+    count, confidence, correct = bins.T.numpy()
+    seen, width, left = count > 0, 1 / len(bins), (torch.arange(len(bins)) / len(bins)).numpy()
+    at, accuracy = confidence[seen] / count[seen], correct[seen] / count[seen]
     figure = Figure((2.5, 2.8), layout="constrained")
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     top.bar(left[seen], accuracy, width, align="edge", color=look.colour, alpha=0.35)
