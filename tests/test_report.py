@@ -225,7 +225,7 @@ def test_regression_leaves_out_what_only_classes_have(tmp_path):
     gap = found.difference(other, best, "sines")
     assert gap.mean > 0  # more error
     assert f"{gap.mean:+.3f} ± {gap.half_width:.3f}" in shown
-    for absent in ("chance", "Calibration", "Real tasks", "ccuracy", "points"):
+    for absent in ("chance", "per class", "squared_error", "Calibration", "Real tasks", "ccuracy", "points"):
         assert absent not in shown
     assert "image/png" not in page
     assert "Reliability diagram" not in page
@@ -242,8 +242,9 @@ def test_one_learner_by_another_name_makes_a_report(compared, tmp_path):
 
 
 def test_plots_leave_matplotlibs_settings_alone_and_repeat_bit_for_bit(compared, tmp_path):
-    before = dict(matplotlib.rcParams)
-    for name in ("one.html", "two.html"):
-        report(compared, tmp_path / name)
-    assert dict(matplotlib.rcParams) == before
+    with matplotlib.rc_context({"font.size": 17, "svg.hashsalt": "mine"}):
+        before = dict(matplotlib.rcParams)
+        for name in ("one.html", "two.html"):
+            report(compared, tmp_path / name)
+        assert dict(matplotlib.rcParams) == before
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()

@@ -20,7 +20,6 @@ from quickstudy.methods.optimization.maml import MAML
 from quickstudy.methods.transfer.fine_tune import FineTune
 from quickstudy.methods.transfer.from_scratch import FromScratch
 from quickstudy.methods.transfer.linear_probe import LinearProbe
-from quickstudy.report import report
 from quickstudy.tasks import FewShot, Sinusoids, Tasks
 from quickstudy.training import Progress, Validation, train
 
@@ -60,7 +59,6 @@ __all__ = [
     "load_learner",
     "load_memory",
     "omniglot",
-    "report",
     "save_learner",
     "save_memory",
     "train",

@@ -21,7 +21,6 @@ from quickstudy.data.labelled import LabelledData
 from quickstudy.data.sources import SOURCES, splits, unseen_classes
 from quickstudy.evaluation import Evaluation, evaluate
 from quickstudy.progress import Bars, Stopped
-from quickstudy.report import report, table
 from quickstudy.runs import ABOUT, begin, learner_about, open_run
 from quickstudy.tasks import FewShot, Tasks
 from quickstudy.training import Validation, adam, train
@@ -33,7 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-out, err = Console(), Console(stderr=True)
+out = Console(width=None if sys.stdout.isatty() else 120)
+err = Console(stderr=True)
 
 Data = Annotated[
     str, typer.Option(help=f"Where classes come from: {', '.join(SOURCES)}, or a folder of CLASS folders.")
@@ -145,7 +145,7 @@ def compare_command(
             validate=Validation(validation, every=max(1, steps // 5), episodes=validation_episodes),
             episodes=episodes,
             shots=more,
-            shot_episodes=min(episodes, 200),
+            shot_episodes=min(episodes, 100),
             lr=lr,
             seed=seed,
             out=folder,
@@ -159,6 +159,9 @@ def compare_command(
 
 
 def finish(found: Comparison, folder: Path) -> None:
+    """Writes and prints what was found."""
+    from quickstudy.report import report, table  # here, as plotting takes a second to import
+
     write_atomically(folder / "results.json", json.dumps(found.results()).encode())
     report(found, folder / "report.html")
     for test in found.strip:
@@ -179,7 +182,7 @@ def grouped(data: LabelledData, within_groups: bool) -> bool:
 def by_shots(data: LabelledData, ways: int, within_groups: bool) -> dict[int, Tasks]:
     """Tasks of 1 to 10 shots with 5 queries, as far as the classes allow."""
     most = int(data.counts.min()) - 5
-    return {k: FewShot(data, ways, k, 5, within_groups=within_groups) for k in (1, 2, 3, 5, 10) if k <= most}
+    return {k: FewShot(data, ways, k, 5, within_groups=within_groups) for k in (1, 2, 5, 10) if k <= most}
 
 
 @app.command("train")

@@ -136,7 +136,7 @@ def compare(
         watch: Is given each learner's name and training progress, and passes the progress on: for a progress bar.
     """
     entries = {}
-    strip = {test: next(episode_list(test_tasks, 3)) for test, test_tasks in tests.items()}
+    strip = {test: next(episode_list(test_tasks, 3, seed)) for test, test_tasks in tests.items()}
     for name, learner in learners.items():
         entry = entries[name] = Entry(sum(p.numel() for p in learner.parameters()))
         optimizer, scheduler = adam(learner, lr, steps)
@@ -157,7 +157,7 @@ def compare(
             entry.train_seconds, entry.curve = p.seconds, p.curve
         for test, test_tasks in tests.items():
             entry.tests[test] = evaluate(learner, test_tasks, episodes=episodes, seed=seed, fabric=fabric)
-            entry.strip[test] = _probabilities(learner, strip[test])
+            entry.strip[test] = _answers(learner, strip[test], fabric)
             entry.by_shots[test] = {
                 k: evaluate(learner, more, episodes=shot_episodes, seed=seed, fabric=fabric).result
                 for k, more in (shots or {}).get(test, {}).items()
@@ -167,7 +167,12 @@ def compare(
 
 
 @torch.no_grad()
-def _probabilities(learner: MetaLearner, episodes: Episodes) -> Tensor:
+def _answers(learner: MetaLearner, episodes: Episodes, fabric: Fabric | None) -> Tensor:
+    """The probabilities, or the means, of every query."""
+    training = learner.training
     learner.eval()
+    episodes = fabric.to_device(episodes) if fabric else episodes
     predicted = learner.predict(learner.adapt(episodes.support), episodes.query.x)
-    return predicted.probs if episodes.support.ways else predicted.mean  # pyright: ignore[reportAttributeAccessIssue]
+    learner.train(training)
+    answers = predicted.probs if episodes.support.ways else predicted.mean  # pyright: ignore[reportAttributeAccessIssue]
+    return answers.cpu()

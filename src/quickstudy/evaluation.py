@@ -68,7 +68,8 @@ class Evaluation:
         bins: Classification only, rows of (queries, sum of confidences, number correct) per bin of confidence.
         adapt_seconds: Median time to learn one task.
         episodes_hash: SHA-256 over the episodes themselves: equal hashes, equal tests.
-        ways: Classes of a task; None for regression.
+        ways: The most classes of a task; None for regression.
+        chance: The accuracy of guessing, averaged over episodes; None for regression.
         transductive: Whether queries could see each other.
     """
 
@@ -77,6 +78,7 @@ class Evaluation:
     adapt_seconds: float
     episodes_hash: str
     ways: int | None
+    chance: float | None
     transductive: bool
 
     @property
@@ -93,11 +95,6 @@ class Evaluation:
     def goodness(self) -> float:
         """The main score, turned so that more is better."""
         return self.result.mean if self.ways else -self.result.mean
-
-    @property
-    def chance(self) -> float | None:
-        """The accuracy of guessing; None for regression."""
-        return 1 / self.ways if self.ways else None
 
     @property
     def calibration_error(self) -> float | None:
@@ -140,12 +137,12 @@ def evaluate(
         raise ValueError(f"an interval needs at least 2 episodes, not {episodes}.")
     training = learner.training
     learner.eval()
-    digest, results, ways = hashlib.sha256(), {}, None
+    digest, results, ways = hashlib.sha256(), {}, []
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     for chunk, batch in enumerate(episode_list(tasks, episodes, seed)):
         for tensor in (batch.support.x, batch.support.y, batch.query.x, batch.query.y):
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        ways = batch.support.ways
+        ways += [batch.support.ways] * len(batch)
         if chunk % world == rank:
             results[chunk] = evaluate_batch(learner, fabric.to_device(batch) if fabric else batch)
     learner.train(training)
@@ -156,10 +153,11 @@ def evaluate(
     ordered = [results[chunk] for chunk in sorted(results)]
     return Evaluation(
         scores={name: torch.cat([result[0][name] for result in ordered]) for name in ordered[0][0]},
-        bins=None if ways is None else torch.stack([result[1] for result in ordered]).sum(0),
+        bins=None if None in ways else torch.stack([result[1] for result in ordered]).sum(0),
         adapt_seconds=torch.tensor([result[2] for result in ordered]).median().item(),
         episodes_hash=digest.hexdigest(),
-        ways=ways,
+        ways=None if None in ways else max(ways),
+        chance=None if None in ways else sum(1 / w for w in ways) / len(ways),
         transductive=learner.transductive,
     )
 

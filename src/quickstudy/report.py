@@ -26,7 +26,7 @@ from quickstudy.evaluation import Interval, interval
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5578d", "#c98500", "#6a4c93", "#6b705c", "#3a9bd5")
 SHAPES = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))  # in plots; in text
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "quickstudy", "font.size": 9, "grid.color": "#e2e2e2"}
+STYLE: dict = {"svg.fonttype": "none", "svg.hashsalt": "quickstudy", "font.size": 9, "grid.color": "#e2e2e2"}
 STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True}
 SHORT = {"log-likelihood": "nats per\nquery", "calibration error": "calib.\nerror", "adapt": "ms/\ntask"}
 SHORT |= {"meta-training": "train", "parameters": "params", "difference from best": "vs best", "transductive": "trans."}
@@ -85,8 +85,8 @@ def table(comparison: Comparison, test: str) -> Table:
     shown = Table(title=Text(test), caption=Text(caption), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     lines = rows(comparison, test, looks(comparison, METHODS))
     for column in lines[0].cells:
-        side = "left" if column == "method" else "right"
-        shown.add_column(SHORT.get(column.split(",")[0], column), justify=side, overflow="fold")
+        head, name = SHORT.get(column.split(",")[0], column), column == "method"
+        shown.add_column(head, justify="left" if name else "right", overflow="fold", no_wrap=name)
     for line in lines:
         shown.add_row(*map(Text, line.cells.values()), style="bold" if line.level else None)
     return shown

@@ -23,7 +23,7 @@ class FineTune(MetaLearner):
         lr: Their size.
     """
 
-    def __init__(self, encoder: nn.Module, *, classes: int, steps: int = 20, lr: float = 0.05):
+    def __init__(self, encoder: nn.Module, *, classes: int, steps: int = 10, lr: float = 0.05):
         super().__init__()
         self.encoder, self.steps, self.lr = encoder, steps, lr
         self.head = nn.Linear(out_features(encoder), classes)

@@ -25,7 +25,7 @@ class FromScratch(MetaLearner):
         ValueError: The net keeps running statistics, of which it has seen none.
     """
 
-    def __init__(self, net: nn.Module, *, steps: int = 20, lr: float = 0.1, likelihood: Likelihood = categorical):
+    def __init__(self, net: nn.Module, *, steps: int = 10, lr: float = 0.1, likelihood: Likelihood = categorical):
         super().__init__()
         forbid_running_statistics(net, "FromScratch")
         self.net, self.steps, self.lr, self.likelihood = net.requires_grad_(False), steps, lr, likelihood
