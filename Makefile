@@ -6,7 +6,7 @@ BIN = .venv/bin
 
 demo: .venv/installed
 	rm -rf demo
-	$(BIN)/quickstudy compare --out demo --steps 400 --episodes 300
+	$(BIN)/quickstudy compare --out demo --steps 300 --episodes 200
 
 test: .venv/tested lint
 	$(BIN)/pytest -n 2

@@ -12,17 +12,18 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
 
+from quickstudy import options
 from quickstudy.allocator import keep_freed_memory
 from quickstudy.atomic import write_atomically
-from quickstudy.catalogue import ENCODERS, METHODS, Setting, build
+from quickstudy.catalogue import METHODS, build
 from quickstudy.comparison import Comparison, compare
 from quickstudy.data.digits import digits
-from quickstudy.data.labelled import LabelledData
 from quickstudy.data.sources import SOURCES, splits, unseen_classes
 from quickstudy.evaluation import Evaluation, evaluate
+from quickstudy.plan import plan, tests, tests_by_shots
 from quickstudy.progress import Bars, Stopped
 from quickstudy.runs import ABOUT, begin, learner_about, open_run
-from quickstudy.tasks import FewShot, Tasks
+from quickstudy.tasks import FewShot
 from quickstudy.training import Validation, adam, train
 
 app = typer.Typer(
@@ -34,27 +35,6 @@ app = typer.Typer(
 )
 out = Console(width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True)
-
-Data = Annotated[
-    str, typer.Option(help=f"Where classes come from: {', '.join(SOURCES)}, or a folder of CLASS folders.")
-]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of local data; else QUICKSTUDY_DATA; else download.")]
-Ways = Annotated[int, typer.Option(help="Classes of a task.")]
-Shots = Annotated[int, typer.Option(help="Support examples per class.")]
-Queries = Annotated[int, typer.Option(help="Query examples per class while training.")]
-TestQueries = Annotated[int, typer.Option(help="Query examples per class of a test episode.")]
-Steps = Annotated[int, typer.Option(help="Outer steps of meta-training.")]
-Batch = Annotated[int, typer.Option(help="Tasks per step, over all processes.")]
-Episodes = Annotated[int, typer.Option(help="Test episodes, the same for every method.")]
-Seed = Annotated[int, typer.Option(help="Of weights, tasks and test episodes.")]
-Devices = Annotated[int, typer.Option(help="Processes, each with a device of its own, or a share of the cores.")]
-Encoder = Annotated[str, typer.Option(help=f"The backbone, the same for every method: {', '.join(ENCODERS)}.")]
-Rate = Annotated[float, typer.Option(help="Step size of Adam, with a cosine schedule.")]
-Validate = Annotated[int, typer.Option(help="Meta-validation episodes that choose the weights to keep.")]
-Size = Annotated[int | None, typer.Option(help="Pixels that the pictures of a folder are resized to; 84 unless given.")]
-Within = Annotated[bool, typer.Option("--within-groups", help="All classes of a task of one group (one alphabet).")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
-Every = Annotated[float, typer.Option(help="Seconds from one checkpoint to the next.")]
 
 
 def launch(devices: int) -> Fabric:
@@ -71,6 +51,7 @@ def launch(devices: int) -> Fabric:
 
 
 def methods_of(names: str) -> list[str]:
+    """The names in a comma-separated list, each a method's."""
     chosen = list(METHODS) if names == "all" else [name.strip() for name in names.split(",") if name.strip()]
     for name in chosen:
         if name not in METHODS:
@@ -82,26 +63,26 @@ def methods_of(names: str) -> list[str]:
 
 @app.command("compare")
 def compare_command(
-    data: Data = "glyphs",
-    data_dir: DataDir = None,
+    data: options.Data = "glyphs",
+    data_dir: options.DataDir = None,
     methods: Annotated[str, typer.Option(help=f"Comma-separated, or all: {', '.join(METHODS)}.")] = "all",
-    ways: Ways = 5,
-    shots: Shots = 1,
-    queries: Queries = 5,
-    image_size: Size = None,
-    within_groups: Within = False,
-    validation_episodes: Validate = 100,
-    steps: Steps = 500,
-    batch: Batch = 8,
-    episodes: Episodes = 1000,
-    seed: Seed = 0,
-    lr: Rate = 1e-3,
-    encoder: Encoder = "conv4-strided",
-    devices: Devices = 1,
+    ways: options.Ways = 5,
+    shots: options.Shots = 1,
+    queries: options.Queries = 5,
+    image_size: options.Size = None,
+    within_groups: options.Within = False,
+    validation_episodes: options.Validate = 100,
+    steps: options.Steps = 500,
+    batch: options.Batch = 8,
+    episodes: options.Episodes = 1000,
+    seed: options.Seed = 0,
+    lr: options.Rate = 1e-3,
+    encoder: options.Encoder = "conv4-strided",
+    devices: options.Devices = 1,
     folder: Annotated[
         Path, typer.Option("--out", help="Folder for results.json, report.html and the learners.")
     ] = Path("quickstudy-out"),
-    resume: Resume = False,
+    resume: options.Resume = False,
 ) -> None:
     """Meta-train methods on the same tasks with the same budget, and test them on the same unseen episodes.
 
@@ -109,43 +90,31 @@ def compare_command(
     the default, methods are tested on unseen generated characters and on real handwritten digits.
     """
     chosen = methods_of(methods)
-    train_data, val_data, test_data = splits(data, data_dir, size=image_size)
-    channels, size = train_data.x.shape[1:3]
-    setting = Setting(encoder, channels, size, ways, shots, len(train_data.classes))
+    task = {"ways": ways, "shots": shots, "within_groups": within_groups}
+    made = plan(data, data_dir, encoder=encoder, image_size=image_size, queries=queries, **task)
     learners = {}
     for name in chosen:
         torch.manual_seed(seed)
-        learners[name] = build(name, setting)
-    unseen = (
-        {"unseen characters": test_data, "real digits": digits()} if data == "glyphs" else {"unseen classes": test_data}
-    )
-    tests = {
-        test: FewShot(classes, ways, shots, test_queries(classes, shots), within_groups=grouped(classes, within_groups))
-        for test, classes in unseen.items()
-    }
-    more = {test: by_shots(classes, ways, grouped(classes, within_groups)) for test, classes in unseen.items()}
-    tasks, validation = (
-        FewShot(part, ways, shots, queries, within_groups=within_groups) for part in (train_data, val_data)
-    )
-    settings = {"data": data, "methods": chosen, "encoder": encoder, "ways": ways, "shots": shots, "queries": queries}
-    settings |= {"within_groups": within_groups}
+        learners[name] = build(name, made.setting)
+    settings = {"data": data, "methods": chosen, "encoder": encoder, "queries": queries, **task}
     settings |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr, "episodes": episodes}
     fabric = launch(devices)
     if fabric.is_global_zero:
         begin(folder, settings, resume=resume)
         for name in chosen:
-            write_atomically(folder / name / ABOUT, json.dumps(learner_about(name, setting) | {"data": data}).encode())
+            about = learner_about(name, made.setting) | {"data": data}
+            write_atomically(folder / name / ABOUT, json.dumps(about).encode())
     with Bars(err, steps, devices) as bars:
         found = compare(
             learners,
-            tasks,
-            tests,
+            made.tasks,
+            tests(data, made.unseen, ways, shots, within_groups),
             steps=steps,
             batch=batch,
-            validate=Validation(validation, every=max(1, steps // 5), episodes=validation_episodes),
+            validate=Validation(made.validation, every=max(1, steps // 5), episodes=validation_episodes),
             episodes=episodes,
-            shots=more,
-            shot_episodes=min(episodes, 100),
+            shots=tests_by_shots(data, made.unseen, ways, within_groups),
+            shot_episodes=max(2, min(episodes // 4, 200)),
             lr=lr,
             seed=seed,
             out=folder,
@@ -169,54 +138,34 @@ def finish(found: Comparison, folder: Path) -> None:
     out.print(f"report: {folder / 'report.html'}\nscores: {folder / 'results.json'}", soft_wrap=True)
 
 
-def test_queries(data: LabelledData, shots: int) -> int:
-    """As many queries as the classes allow, up to the 15 that papers take."""
-    return max(1, min(15, int(data.counts.min()) - shots))
-
-
-def grouped(data: LabelledData, within_groups: bool) -> bool:
-    """Whether test tasks stay within groups: where that was asked for and the test data have any."""
-    return within_groups and data.groups is not None
-
-
-def by_shots(data: LabelledData, ways: int, within_groups: bool) -> dict[int, Tasks]:
-    """Tasks of 1 to 10 shots with 5 queries, as far as the classes allow."""
-    most = int(data.counts.min()) - 5
-    return {k: FewShot(data, ways, k, 5, within_groups=within_groups) for k in (1, 2, 5, 10) if k <= most}
-
-
 @app.command("train")
 def train_command(
     method: Annotated[str, typer.Argument(help=f"One of {', '.join(METHODS)}.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
-    data: Data = "glyphs",
-    data_dir: DataDir = None,
-    ways: Ways = 5,
-    shots: Shots = 1,
-    queries: Queries = 5,
-    image_size: Size = None,
-    within_groups: Within = False,
-    validation_episodes: Validate = 200,
-    steps: Steps = 2000,
-    batch: Batch = 16,
-    seed: Seed = 0,
-    lr: Rate = 1e-3,
-    encoder: Encoder = "conv4-strided",
-    devices: Devices = 1,
-    checkpoint_seconds: Every = 60.0,
-    resume: Resume = False,
+    data: options.Data = "glyphs",
+    data_dir: options.DataDir = None,
+    ways: options.Ways = 5,
+    shots: options.Shots = 1,
+    queries: options.Queries = 5,
+    image_size: options.Size = None,
+    within_groups: options.Within = False,
+    validation_episodes: options.Validate = 200,
+    steps: options.Steps = 2000,
+    batch: options.Batch = 16,
+    seed: options.Seed = 0,
+    lr: options.Rate = 1e-3,
+    encoder: options.Encoder = "conv4-strided",
+    devices: options.Devices = 1,
+    checkpoint_seconds: options.Every = 60.0,
+    resume: options.Resume = False,
 ) -> None:
     """Meta-train one method. Ctrl-C keeps a checkpoint; --resume goes on to the same bits."""
     methods_of(method)
-    train_data, val_data, _ = splits(data, data_dir, size=image_size)
-    channels, size = train_data.x.shape[1:3]
-    setting = Setting(encoder, channels, size, ways, shots, len(train_data.classes))
+    task = {"ways": ways, "shots": shots, "queries": queries, "within_groups": within_groups}
+    made = plan(data, data_dir, encoder=encoder, image_size=image_size, **task)
     torch.manual_seed(seed)
-    learner = build(method, setting)
-    tasks, validation = (
-        FewShot(part, ways, shots, queries, within_groups=within_groups) for part in (train_data, val_data)
-    )
-    about = learner_about(method, setting) | {"data": data, "queries": queries, "within_groups": within_groups}
+    learner = build(method, made.setting)
+    about = learner_about(method, made.setting) | {"data": data, "queries": queries, "within_groups": within_groups}
     about |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr}
     fabric = launch(devices)
     if fabric.is_global_zero:
@@ -224,12 +173,12 @@ def train_command(
     optimizer, scheduler = adam(learner, lr, steps)
     progress = train(
         learner,
-        tasks,
+        made.tasks,
         steps=steps,
         batch=batch,
         optimizer=optimizer,
         scheduler=scheduler,
-        validate=Validation(validation, every=max(1, steps // 20), episodes=validation_episodes),
+        validate=Validation(made.validation, every=max(1, steps // 20), episodes=validation_episodes),
         seed=seed,
         out=folder,
         checkpoint_seconds=checkpoint_seconds,
@@ -247,13 +196,13 @@ def train_command(
 def evaluate_command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     data: Annotated[str | None, typer.Option(help="Other data than the run's own; its test classes are used.")] = None,
-    data_dir: DataDir = None,
+    data_dir: options.DataDir = None,
     ways: Annotated[int | None, typer.Option(help="Classes of a task; the run's own unless given.")] = None,
     shots: Annotated[int | None, typer.Option(help="Support examples per class; likewise.")] = None,
-    queries: TestQueries = 15,
-    within_groups: Within = False,
-    episodes: Episodes = 1000,
-    seed: Seed = 0,
+    queries: options.TestQueries = 15,
+    within_groups: options.Within = False,
+    episodes: options.Episodes = 1000,
+    seed: options.Seed = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every per-episode score here.")] = None,
 ) -> None:
     """Test a trained learner on fixed episodes of classes that it has never seen."""
@@ -274,6 +223,7 @@ def evaluate_command(
 
 
 def evaluation_json(found: Evaluation) -> dict:
+    """What was found, as JSON can hold it."""
     return {
         "mean": found.result.mean,
         "half_width": found.result.half_width,
@@ -289,7 +239,7 @@ def evaluation_json(found: Evaluation) -> dict:
 def data_command(
     action: Annotated[str, typer.Argument(help="list, get or check.")],
     source: Annotated[str | None, typer.Argument(help=f"{', '.join(SOURCES)}, or a folder.")] = None,
-    data_dir: DataDir = None,
+    data_dir: options.DataDir = None,
 ) -> None:
     """List the data there is, get it, or check that what lies on disk is whole."""
     if action not in ("list", "get", "check"):
