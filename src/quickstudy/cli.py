@@ -37,14 +37,13 @@ out = Console(width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True)
 
 
-def launch(devices: int) -> Fabric:
-    """The processes of this command, started."""
+def processes(devices: int) -> Fabric:
+    """The processes of this command, of which only the first speaks; they are not started yet."""
     keep_freed_memory()
     if devices < 1:
         raise ValueError(f"--devices is at least 1, not {devices}.")
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy="ddp" if devices > 1 else "auto")
-    fabric.launch()
     if not fabric.is_global_zero:
         out.quiet = err.quiet = True
     return fabric
@@ -98,12 +97,13 @@ def compare_command(
         learners[name] = build(name, made.setting)
     settings = {"data": data, "methods": chosen, "encoder": encoder, "queries": queries, **task}
     settings |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr, "episodes": episodes}
-    fabric = launch(devices)
+    fabric = processes(devices)
     if fabric.is_global_zero:
         begin(folder, settings, resume=resume)
         for name in chosen:
             about = learner_about(name, made.setting) | {"data": data}
             write_atomically(folder / name / ABOUT, json.dumps(about).encode())
+    fabric.launch()
     with Bars(err, steps, devices) as bars:
         found = compare(
             learners,
@@ -167,9 +167,10 @@ def train_command(
     learner = build(method, made.setting)
     about = learner_about(method, made.setting) | {"data": data, "queries": queries, "within_groups": within_groups}
     about |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr}
-    fabric = launch(devices)
+    fabric = processes(devices)
     if fabric.is_global_zero:
         begin(folder, about, resume=resume)
+    fabric.launch()
     optimizer, scheduler = adam(learner, lr, steps)
     progress = train(
         learner,
