@@ -150,7 +150,8 @@ def test_a_class_that_is_too_small_or_a_file_that_is_no_picture_is_named(monkeyp
         Image.new("L", (16, 16)).save(data / name / "1.png")
     command = ["train", "protonet", "--data", data, "--ways", 2, "--out", out]
     assert re.search(
-        "examples per class; '(ant|bee|cow|dog|elk)' of data has 1", refused(monkeypatch, capfd, tmp_path, *command)
+        "examples per class; '(ant|bee|cow|dog|elk)' of data (train|val) has 1",
+        refused(monkeypatch, capfd, tmp_path, *command),
     )
     (data / "cow" / "2.png").write_text("moo")
     assert "cow/2.png is not a readable picture" in refused(monkeypatch, capfd, tmp_path, *command)

@@ -15,6 +15,7 @@ from torch.distributions import Distribution
 from quickstudy.contract import Episodes, Examples, MetaLearner
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
+from quickstudy.tensors import valid
 
 CHUNK = 20
 """Episodes drawn from one seed; part of what defines an episode list, whatever the machine."""
@@ -174,14 +175,17 @@ def evaluate_batch(learner: MetaLearner, batch: Episodes) -> tuple[dict[str, Ten
 
 def score(predicted: Distribution, query: Examples) -> tuple[dict[str, Tensor], Tensor | None]:
     """Scores per episode, and for classification the reliability bins."""
-    exists = torch.ones_like(query.x.flatten(2)[..., 0]) if query.mask is None else query.mask.float()
-    mean = lambda values: (values * exists).sum(1) / exists.sum(1)  # noqa: E731
+    exists = valid(query)
+
+    def mean(values: Tensor) -> Tensor:
+        return values.where(exists, 0).sum(1) / exists.sum(1)
+
     scores = {"log_likelihood": mean(predicted.log_prob(query.y))}
     if query.ways is None:
         return {"squared_error": mean((predicted.mean - query.y).square().sum(-1)), **scores}, None
     confidence, answer = predicted.probs.max(-1)  # pyright: ignore[reportAttributeAccessIssue]
     correct = (answer == query.y).to(confidence.dtype)
-    return {"accuracy": mean(correct), **scores}, reliability(confidence[exists > 0], correct[exists > 0])
+    return {"accuracy": mean(correct), **scores}, reliability(confidence[exists], correct[exists])
 
 
 def reliability(confidence: Float[Tensor, " query"], correct: Float[Tensor, " query"]) -> Float[Tensor, "bin 3"]:

@@ -55,6 +55,8 @@ class Bars:
                 best = "" if p.best is None else f"  best {p.best:.1%}" if p.best >= 0 else f"  best {p.best:.3f}"
                 now = f"loss {p.loss:.3f}{best}  {p.tasks_per_second:.0f} tasks/s"
                 self.bars.update(bar, completed=p.step, now=now)
+                if p.validation is not None and not self.bars.console.is_terminal:  # into a log, a line at a time
+                    self.bars.console.print(f"{name} {p.step}/{p.steps}  {now}", soft_wrap=True, highlight=False)
                 yield p
                 if self.asked:
                     run.close()  # pyright: ignore[reportAttributeAccessIssue] (a generator)

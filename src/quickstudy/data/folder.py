@@ -1,5 +1,6 @@
 """Pictures in folders: `folder/CLASS/*.png`, one folder per class."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -46,8 +47,10 @@ def image_folder_splits(
 ) -> tuple[LabelledData, LabelledData, LabelledData]:
     """Meta-train, meta-validation and meta-test classes: of `folder/train|val|test/CLASS`, else drawn 60:20:20."""
     folder = Path(folder)
+    parts: tuple[LabelledData, ...]
     if all((folder / part).is_dir() for part in SPLITS):
-        train, val, test = (image_folder(folder / part, size=size, colour=colour) for part in SPLITS)
+        parts = tuple(image_folder(folder / part, size=size, colour=colour) for part in SPLITS)
     else:
-        train, val, test = image_folder(folder, size=size, colour=colour).split(0.6, 0.2, 0.2, seed=seed)
+        parts = image_folder(folder, size=size, colour=colour).split(0.6, 0.2, 0.2, seed=seed)
+    train, val, test = (replace(part, name=f"{folder.name} {name}") for part, name in zip(parts, SPLITS, strict=True))
     return train, val, test
