@@ -1,6 +1,4 @@
-"""Tools for tensors with a leading task axis: encode, average, measure, join."""
-
-from collections.abc import Mapping, Sequence
+"""Tools for tensors with a leading task axis: encode, average, measure."""
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -65,16 +63,6 @@ def out_features(encoder: nn.Module) -> int:
             f"set encoder.out_features, e.g. encoder.out_features = 64."
         )
     return features
-
-
-def concatenate(memories: Sequence):
-    """The memories of several batches of tasks as one, along the task axis."""
-    first = memories[0]
-    if isinstance(first, Tensor):
-        return torch.cat(list(memories))
-    if isinstance(first, Mapping):
-        return {name: concatenate([memory[name] for memory in memories]) for name in first}
-    return type(first)(*(concatenate(parts) for parts in zip(*memories, strict=True)))
 
 
 def forbid_running_statistics(net: nn.Module, method: str) -> None:
