@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 import quickstudy as qs
-from quickstudy.training import adam
 
 RESULTS = Path(__file__).parent / "results"
 PAPER = {1: 0.67, 5: 0.38, 10: 0.35}
@@ -23,7 +22,12 @@ STEPS, BATCH, LR = 70_000, 25, 1e-3
 
 def build(name: str) -> qs.MetaLearner:
     if name == "maml":  # the paper's network, rate and one inner step
-        return qs.MAML(qs.MLP(1, 40, 40, 1), inner_lr=0.01, inner_steps=1, likelihood=qs.gaussian)
+        net = qs.MLP(1, 40, 40, 1)
+        for layer in net.modules():
+            if isinstance(layer, torch.nn.Linear):  # the paper's initial weights: with PyTorch's, ten steps may diverge
+                torch.nn.init.trunc_normal_(layer.weight, std=0.01, a=-0.02, b=0.02)
+                torch.nn.init.zeros_(layer.bias)
+        return qs.MAML(net, inner_lr=0.01, inner_steps=1, likelihood=qs.gaussian)
     return qs.NeuralProcess(qs.MLP(1, 128), targets=1, hidden=128)
 
 
@@ -31,12 +35,10 @@ def run(name: str, steps: int) -> None:
     torch.set_num_threads(1)  # networks this small gain nothing from a second thread
     torch.manual_seed(0)
     learner, start = build(name), time.time()
-    optimizer, scheduler = adam(learner, LR, steps)
+    optimizer = torch.optim.Adam(learner.parameters(), LR)  # constant, as in the paper
     validation = qs.Validation(qs.Sinusoids(5, 10), every=max(1, steps // 20), episodes=1000)
     tasks = qs.Sinusoids(5, 5 if name == "maml" else 10)
-    for p in qs.train(
-        learner, tasks, steps=steps, batch=BATCH, optimizer=optimizer, scheduler=scheduler, validate=validation, seed=0
-    ):
+    for p in qs.train(learner, tasks, steps=steps, batch=BATCH, optimizer=optimizer, validate=validation, seed=0):
         if p.validation is not None:
             print(f"{name} {p.step}/{steps}  val {-p.validation:.4f}  {p.tasks_per_second:.0f} tasks/s", flush=True)
     minutes = (time.time() - start) / 60
