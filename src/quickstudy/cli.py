@@ -19,7 +19,7 @@ from quickstudy.catalogue import METHODS, build
 from quickstudy.comparison import Comparison, compare
 from quickstudy.data.digits import digits
 from quickstudy.data.sources import SOURCES, splits, unseen_classes
-from quickstudy.evaluation import Evaluation, evaluate
+from quickstudy.evaluation import evaluate
 from quickstudy.plan import plan, tests, tests_by_shots
 from quickstudy.progress import Bars, Stopped
 from quickstudy.runs import ABOUT, begin, learner_about, open_run
@@ -214,26 +214,14 @@ def evaluate_command(
     with err.status(f"{episodes} episodes of {classes.name}"):
         found = evaluate(learner, tasks, episodes=episodes, seed=seed)
     if json_file:
-        write_atomically(json_file, json.dumps(evaluation_json(found)).encode())
+        results = found.results() | {"episodes_hash": found.episodes_hash}
+        write_atomically(json_file, json.dumps(results).encode())
     out.print(f"{about['method']} on {classes.name}, {tasks.ways[0]}-way {tasks.shots[0]}-shot: [bold]{found}[/bold]")
     out.print(
         f"{episodes} episodes {found.episodes_hash[:12]}, chance {found.chance:.0%}, "
         f"ECE {found.calibration_error:.3f}, {found.adapt_seconds * 1000:.1f} ms to adapt, "
         f"transductive {'yes' if found.transductive else 'no'}"
     )
-
-
-def evaluation_json(found: Evaluation) -> dict:
-    """What was found, as JSON can hold it."""
-    return {
-        "mean": found.result.mean,
-        "half_width": found.result.half_width,
-        "expected_calibration_error": found.calibration_error,
-        "episodes_hash": found.episodes_hash,
-        "transductive": found.transductive,
-        "adapt_ms": found.adapt_seconds * 1000,
-        "scores": {name: values.tolist() for name, values in found.scores.items()},
-    }
 
 
 @app.command("data")

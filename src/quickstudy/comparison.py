@@ -85,16 +85,11 @@ class Comparison:
             "curve": entry.curve,
             "tests": {
                 test: {
-                    "mean": found.result.mean,
-                    "half_width": found.result.half_width,
+                    **found.results(),
                     "difference_from_best": self.difference(name, self.best(test), test)._asdict(),
                     "log_likelihood": interval(found.scores["log_likelihood"])._asdict(),
-                    "expected_calibration_error": found.calibration_error,
-                    "adapt_ms": found.adapt_seconds * 1000,
-                    "transductive": found.transductive,
                     "by_shots": {shots: i._asdict() for shots, i in entry.by_shots.get(test, {}).items()},
                     "bins": None if found.bins is None else found.bins.tolist(),
-                    "scores": {key: values.tolist() for key, values in found.scores.items()},
                 }
                 for test, found in entry.tests.items()
             },

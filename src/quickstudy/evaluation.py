@@ -108,6 +108,16 @@ class Evaluation:
             return None
         return ((self.bins[:, 1] - self.bins[:, 2]).abs().sum() / self.bins[:, 0].sum()).item()
 
+    def results(self) -> dict:
+        """What was found, as JSON can hold it, every per-episode score included."""
+        return {
+            **self.result._asdict(),
+            "expected_calibration_error": self.calibration_error,
+            "adapt_ms": self.adapt_seconds * 1000,
+            "transductive": self.transductive,
+            "scores": {name: values.tolist() for name, values in self.scores.items()},
+        }
+
     def __str__(self) -> str:
         return str(self.result) if self.ways else self.result.plain()
 
