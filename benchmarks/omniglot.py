@@ -63,8 +63,8 @@ SETUPS = {
     ),
     "snail": Setup(
         "SNAIL",
-        lambda: qs.SNAIL(qs.Conv4(), ways=5, shots=1),
-        ways=5, queries=3, batch=32, steps=4000, tests={5: 0.9907},
+        lambda: qs.SNAIL(qs.Conv4(downsample="stride"), ways=5, shots=1),
+        ways=5, queries=3, batch=32, steps=14000, tests={5: 0.9907},
         paper_budget="not stated in steps",
     ),
     "in-context": Setup(
