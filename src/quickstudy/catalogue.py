@@ -142,12 +142,17 @@ METHODS: dict[str, Method] = {
 }
 
 
-def build(name: str, setting: Setting) -> MetaLearner:
-    """The learner of a method's name.
+def find(name: str) -> Method:
+    """The row of a method's name.
 
     Raises:
         ValueError: No method of that name.
     """
     if name not in METHODS:
         raise ValueError(f"no method {name!r}; there are {', '.join(METHODS)}.")
-    return METHODS[name].build(setting)
+    return METHODS[name]
+
+
+def build(name: str, setting: Setting) -> MetaLearner:
+    """The learner of a method's name."""
+    return find(name).build(setting)

@@ -15,7 +15,7 @@ from rich.table import Table
 from quickstudy import options
 from quickstudy.allocator import keep_freed_memory
 from quickstudy.atomic import write_atomically
-from quickstudy.catalogue import METHODS, build
+from quickstudy.catalogue import METHODS, build, find
 from quickstudy.comparison import Comparison, compare
 from quickstudy.data.digits import digits
 from quickstudy.data.sources import SOURCES, splits, unseen_classes
@@ -52,11 +52,10 @@ def processes(devices: int) -> Fabric:
 def methods_of(names: str) -> list[str]:
     """The names in a comma-separated list, each a method's."""
     chosen = list(METHODS) if names == "all" else [name.strip() for name in names.split(",") if name.strip()]
-    for name in chosen:
-        if name not in METHODS:
-            raise ValueError(f"no method {name!r}; there are {', '.join(METHODS)}, and all.")
     if not chosen:
         raise ValueError(f"--methods names none; there are {', '.join(METHODS)}, and all.")
+    for name in chosen:
+        find(name)
     return list(dict.fromkeys(chosen))
 
 
@@ -160,7 +159,7 @@ def train_command(
     resume: options.Resume = False,
 ) -> None:
     """Meta-train one method. Ctrl-C keeps a checkpoint; --resume goes on to the same bits."""
-    methods_of(method)
+    title = find(method).title
     task = {"ways": ways, "shots": shots, "queries": queries, "within_groups": within_groups}
     made = plan(data, data_dir, encoder=encoder, image_size=image_size, **task)
     torch.manual_seed(seed)
@@ -189,7 +188,7 @@ def train_command(
     with Bars(err, steps, devices) as bars:
         best = [p.best for p in bars.watch(method, progress)][-1:]
     accuracy = f", meta-validation accuracy {best[0]:.2%}" if best and best[0] is not None else ""
-    out.print(f"trained {METHODS[method].title}{accuracy}: {folder}", soft_wrap=True)
+    out.print(f"trained {title}{accuracy}: {folder}", soft_wrap=True)
     out.print(f"next: quickstudy evaluate {shlex.quote(str(folder))}", soft_wrap=True)
 
 
