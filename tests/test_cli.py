@@ -137,11 +137,39 @@ def test_wrong_input_is_one_line_and_leaves_nothing(monkeypatch, capfd, folder, 
     assert re.search(r"need 16 examples per class; '[a-l]' of", few)
     assert "no encoder 'vgg'" in error("train", "maml", "--encoder", "vgg", *out)
     assert "no run in" in error("evaluate", tmp_path / "run")
-    assert "--devices is at least 1" in error(
-        "train", "maml", "--data", folder, "--ways", 2, *out, "--devices", 0, "--queries", 2
-    )
     assert "no action 'delete'" in error("data", "delete")
     assert "which data to check?" in error("data", "check")
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value", "message"),
+    [
+        ("train", "--devices", 0, "--devices is at least 1, not 0."),
+        ("train", "--steps", 0, "--steps is at least 1, not 0."),
+        ("train", "--batch", -2, "--batch is at least 1, not -2."),
+        ("train", "--lr", "nan", "--lr is at least 0, not nan."),
+        ("train", "--validation-episodes", 1, "--validation-episodes is at least 2, not 1."),
+        ("train", "--image-size", 0, "--image-size is at least 1, not 0."),
+        ("train", "--devices", 3, "--batch 16 cannot be shared out evenly over --devices 3."),
+        ("compare", "--episodes", 1, "--episodes is at least 2, not 1."),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_before_anything_is_written(
+    monkeypatch, capfd, folder, tmp_path, command, option, value, message
+):
+    about = ["--data", folder, "--ways", 2, "--queries", 2, "--out", tmp_path / "run"]
+    method = ["protonet"] if command == "train" else []
+    assert message in refused(monkeypatch, capfd, tmp_path, command, *method, *about, option, value)
+
+
+def test_a_comparison_whose_test_classes_do_not_suffice_is_refused_before_it_trains(monkeypatch, capfd, tmp_path):
+    for part, classes in (("train", "abcdef"), ("val", "ghi"), ("test", "jk")):
+        for name in classes:
+            (tmp_path / "data" / part / name).mkdir(parents=True)
+            for i in range(4):
+                Image.new("L", (16, 16)).save(tmp_path / "data" / part / name / f"{i}.png")
+    command = ["compare", "--data", tmp_path / "data", "--ways", 3, "--queries", 2, "--out", tmp_path / "run"]
+    assert "3-way tasks need 3 classes" in refused(monkeypatch, capfd, tmp_path, *command)
 
 
 def test_a_class_that_is_too_small_or_a_file_that_is_no_picture_is_named(monkeypatch, capfd, folder, tmp_path):

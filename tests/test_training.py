@@ -158,7 +158,7 @@ def test_a_learner_of_regression_keeps_the_weights_of_the_least_error():
 def test_two_processes_give_what_one_gives(tmp_path):
     for processes in (1, 2):
         script = Path(__file__).with_name("distributed_run.py")
-        command = [sys.executable, str(script), str(processes), str(tmp_path / f"{processes}.json")]
+        command = [sys.executable, "-W", "error", str(script), str(processes), str(tmp_path / f"{processes}.json")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(script.parent), *sys.path])}
         subprocess.run(command, check=True, env=environment, timeout=300, capture_output=True)
     one, two = (json.loads((tmp_path / f"{n}.json").read_text()) for n in (1, 2))

@@ -37,11 +37,11 @@ out = Console(width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True)
 
 
-def processes(devices: int) -> Fabric:
+def processes(devices: int, batch: int) -> Fabric:
     """The processes of this command, of which only the first speaks; they are not started yet."""
     keep_freed_memory()
-    if devices < 1:
-        raise ValueError(f"--devices is at least 1, not {devices}.")
+    if batch % devices:
+        raise ValueError(f"--batch {batch} cannot be shared out evenly over --devices {devices}.")
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy="ddp" if devices > 1 else "auto")
     if not fabric.is_global_zero:
@@ -90,13 +90,15 @@ def compare_command(
     chosen = methods_of(methods)
     task = {"ways": ways, "shots": shots, "within_groups": within_groups}
     made = plan(data, data_dir, encoder=encoder, image_size=image_size, queries=queries, **task)
+    tested = tests(data, made.unseen, ways, shots, within_groups)
+    by_shots = tests_by_shots(data, made.unseen, ways, within_groups)
     learners = {}
     for name in chosen:
         torch.manual_seed(seed)
         learners[name] = build(name, made.setting)
     settings = {"data": data, "methods": chosen, "encoder": encoder, "queries": queries, **task}
     settings |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr, "episodes": episodes}
-    fabric = processes(devices)
+    fabric = processes(devices, batch)
     if fabric.is_global_zero:
         begin(folder, settings, resume=resume)
         for name in chosen:
@@ -107,12 +109,12 @@ def compare_command(
         found = compare(
             learners,
             made.tasks,
-            tests(data, made.unseen, ways, shots, within_groups),
+            tested,
             steps=steps,
             batch=batch,
             validate=Validation(made.validation, every=max(1, steps // 5), episodes=validation_episodes),
             episodes=episodes,
-            shots=tests_by_shots(data, made.unseen, ways, within_groups),
+            shots=by_shots,
             shot_episodes=max(2, min(episodes // 4, 200)),
             lr=lr,
             seed=seed,
@@ -166,7 +168,7 @@ def train_command(
     learner = build(method, made.setting)
     about = learner_about(method, made.setting) | {"data": data, "queries": queries, "within_groups": within_groups}
     about |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr}
-    fabric = processes(devices)
+    fabric = processes(devices, batch)
     if fabric.is_global_zero:
         begin(folder, about, resume=resume)
     fabric.launch()

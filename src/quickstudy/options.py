@@ -1,12 +1,26 @@
 """The options that commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperOption
 
 from quickstudy.catalogue import ENCODERS
 from quickstudy.data.sources import SOURCES
+
+
+def at_least(low: int) -> Callable:
+    """What refuses a number below the lowest that makes sense, before a command begins."""
+
+    def check(option: TyperOption, value: int | float | None) -> int | float | None:
+        if value is not None and not value >= low:  # so written, it refuses nan too
+            raise ValueError(f"{option.opts[0]} is at least {low}, not {value}.")
+        return value
+
+    return check
+
 
 Data = Annotated[
     str, typer.Option(help=f"Where classes come from: {', '.join(SOURCES)}, or a folder of CLASS folders.")
@@ -16,15 +30,22 @@ Ways = Annotated[int, typer.Option(help="Classes of a task.")]
 Shots = Annotated[int, typer.Option(help="Support examples per class.")]
 Queries = Annotated[int, typer.Option(help="Query examples per class while training.")]
 TestQueries = Annotated[int, typer.Option(help="Query examples per class of a test episode.")]
-Steps = Annotated[int, typer.Option(help="Outer steps of meta-training.")]
-Batch = Annotated[int, typer.Option(help="Tasks per step, over all processes.")]
-Episodes = Annotated[int, typer.Option(help="Test episodes, the same for every method.")]
+Steps = Annotated[int, typer.Option(callback=at_least(1), help="Outer steps of meta-training.")]
+Batch = Annotated[int, typer.Option(callback=at_least(1), help="Tasks per step, over all processes.")]
+Episodes = Annotated[int, typer.Option(callback=at_least(2), help="Test episodes, the same for every method.")]
 Seed = Annotated[int, typer.Option(help="Of weights, tasks and test episodes.")]
-Devices = Annotated[int, typer.Option(help="Processes, each with a device of its own, or a share of the cores.")]
+Devices = Annotated[
+    int, typer.Option(callback=at_least(1), help="Processes, each with a device of its own, or a share of the cores.")
+]
 Encoder = Annotated[str, typer.Option(help=f"The backbone, the same for every method: {', '.join(ENCODERS)}.")]
-Rate = Annotated[float, typer.Option(help="Step size of Adam, with a cosine schedule.")]
-Validate = Annotated[int, typer.Option(help="Meta-validation episodes that choose the weights to keep.")]
-Size = Annotated[int | None, typer.Option(help="Pixels that the pictures of a folder are resized to; 84 unless given.")]
+Rate = Annotated[float, typer.Option(callback=at_least(0), help="Step size of Adam, with a cosine schedule.")]
+Validate = Annotated[
+    int, typer.Option(callback=at_least(2), help="Meta-validation episodes that choose the weights to keep.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option(callback=at_least(1), help="Pixels that the pictures of a folder are resized to; 84 unless given."),
+]
 Within = Annotated[bool, typer.Option("--within-groups", help="All classes of a task of one group (one alphabet).")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
-Every = Annotated[float, typer.Option(help="Seconds from one checkpoint to the next.")]
+Every = Annotated[float, typer.Option(callback=at_least(0), help="Seconds from one checkpoint to the next.")]

@@ -13,9 +13,22 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 Norm = Literal["running", "batch", "group", "none"]
+
+
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of every process's tensor; the gradient is the sum of every process's gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        total = x.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return SumOverProcesses.apply(gradient)  # pyright: ignore[reportReturnType]
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -26,7 +39,7 @@ class BatchNorm(nn.BatchNorm2d):
             return super().forward(input)
         sums = torch.stack([input.sum((0, 2, 3)), input.square().sum((0, 2, 3))])  # [2, channel]
         count = torch.tensor(input.numel() / input.shape[1], device=input.device)
-        sums, count = all_reduce(sums), all_reduce(count)
+        sums, count = SumOverProcesses.apply(sums), SumOverProcesses.apply(count)  # pyright: ignore[reportAssignmentType]
         mean = sums[0] / count
         variance = sums[1] / count - mean.square()
         assert self.running_mean is not None
