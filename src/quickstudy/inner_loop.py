@@ -24,6 +24,8 @@ def descend(
 ) -> Weights:
     """The weights after some steps of gradient descent on one task.
 
+    Where nobody will ask for the outer gradient, or for its first order alone, a step keeps nothing of its graph.
+
     Args:
         objective: The loss of one task as a function of the weights.
         weights: Where to begin.
@@ -31,6 +33,21 @@ def descend(
         lr: Step size.
         first_order: Take the gradients for constants, which drops the second derivatives of the outer gradient.
     """
+    keep = torch.is_grad_enabled() and not first_order
+    for _ in range(steps):
+        with torch.enable_grad():
+            here = {n: w if keep and w.requires_grad else w.detach().requires_grad_() for n, w in weights.items()}
+            gradients = torch.autograd.grad(
+                objective(here), list(here.values()), create_graph=keep, allow_unused=True, materialize_grads=True
+            )
+        weights = {name: weight - lr * g for (name, weight), g in zip(weights.items(), gradients, strict=True)}
+    return weights
+
+
+def descend_vectorized(
+    objective: Callable[[Weights], Tensor], weights: Weights, *, steps: int, lr: float, first_order: bool = False
+) -> Weights:
+    """The same, in functions that `vmap` takes."""
     for _ in range(steps):
         gradients = torch.func.grad(objective)(weights)
         if first_order:
@@ -67,9 +84,11 @@ def adapt_weights(
             nats = -likelihood(functional_call(net, dict(weights), (x,))).log_prob(y)  # [S]
             return (nats * exists).sum() / exists.sum()
 
-        return descend(objective, weights, steps=steps, lr=lr, first_order=first_order)
+        return step(objective, weights, steps=steps, lr=lr, first_order=first_order)
 
-    return map_tasks(one_task, support.x, support.y, valid(support), vectorize=vectorizable(net))
+    vectorize = vectorizable(net)
+    step = descend_vectorized if vectorize else descend
+    return map_tasks(one_task, support.x, support.y, valid(support), vectorize=vectorize)
 
 
 def apply_weights(
