@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from quickstudy.encoders.first_block import FirstBlock
 from quickstudy.encoders.norm import Norm, normalisation
 
 
@@ -46,9 +47,8 @@ class Conv4(nn.Module):
             raise ValueError(f"four halvings need images of at least 16 pixels; image_size is {image_size}.")
         self.image_size, self.in_channels = image_size, in_channels
         block = pooled_block if downsample == "pool" else strided_block
-        self.blocks = nn.Sequential(
-            *(block(in_channels if i == 0 else width, width, normalisation(norm)) for i in range(4))
-        )
+        first = FirstBlock(*block(in_channels, width, normalisation(norm)))
+        self.blocks = nn.Sequential(first, *(block(width, width, normalisation(norm)) for _ in range(3)))
         self.out = nn.Flatten() if downsample == "pool" else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.out_features = width * (image_size // 16) ** 2 if downsample == "pool" else width
         for weight in self.parameters():
