@@ -58,7 +58,7 @@ SETUPS = {
     "maml": Setup(
         "MAML, second order",
         lambda: maml("batch"),
-        ways=5, queries=5, batch=32, steps=6000, tests={5: 0.987},
+        ways=5, queries=5, batch=32, steps=8000, tests={5: 0.987},
         paper_budget="60,000 steps of 32 tasks", processes=2,
     ),
     "snail": Setup(
