@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,10 @@ def refused(monkeypatch, capfd, folder: Path, *arguments) -> str:
 
 def train(monkeypatch, capfd, folder, out, method="protonet", *more):
     return quickstudy(monkeypatch, capfd, "train", method, "--data", folder, "--ways", 2, "--out", out, *TINY, *more)
+
+
+def test_the_version_is_the_packages(monkeypatch, capfd):
+    assert quickstudy(monkeypatch, capfd, "--version")[:2] == (0, f"quickstudy {version('quickstudy')}\n")
 
 
 def test_train_evaluate_and_the_files_they_leave(monkeypatch, capfd, folder, tmp_path):

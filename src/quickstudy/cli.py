@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,6 @@ from quickstudy.tasks import FewShot
 from quickstudy.training import Validation, adam, train
 
 app = typer.Typer(
-    help="Meta-learning: train over many small tasks, so that a new task is learned from a handful of examples.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,6 +35,22 @@ app = typer.Typer(
 )
 out = Console(width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True)
+
+
+def show_version(wanted: bool) -> bool:
+    if wanted:
+        out.print(f"quickstudy {version('quickstudy')}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def quickstudy(
+    show: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Meta-learning: train over many small tasks, so that a new task is learned from a handful of examples."""
 
 
 def processes(devices: int, batch: int) -> Fabric:
@@ -84,8 +100,10 @@ def compare_command(
 ) -> None:
     """Meta-train methods on the same tasks with the same budget, and test them on the same unseen episodes.
 
-    Writes results.json (every per-episode score) and report.html (a page to look at), and prints the table. On glyphs,
-    the default, methods are tested on unseen generated characters and on real handwritten digits.
+    Writes results.json (every per-episode score) and report.html (a page to look at), and prints the table.
+    On glyphs, the default, methods are tested on unseen generated characters and on real handwritten digits.
+
+    Example: quickstudy compare --data omniglot --data-dir DIR --methods protonet,maml,fine-tune --out runs/omniglot
     """
     chosen = methods_of(methods)
     task = {"ways": ways, "shots": shots, "within_groups": within_groups}
@@ -160,7 +178,10 @@ def train_command(
     checkpoint_seconds: options.Every = 60.0,
     resume: options.Resume = False,
 ) -> None:
-    """Meta-train one method. Ctrl-C keeps a checkpoint; --resume goes on to the same bits."""
+    """Meta-train one method. Ctrl-C keeps a checkpoint; --resume goes on to the same bits.
+
+    Example: quickstudy train protonet --data omniglot --data-dir DIR --ways 20 --out runs/protonet
+    """
     title = find(method).title
     task = {"ways": ways, "shots": shots, "queries": queries, "within_groups": within_groups}
     made = plan(data, data_dir, encoder=encoder, image_size=image_size, **task)
@@ -207,7 +228,10 @@ def evaluate_command(
     seed: options.Seed = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every per-episode score here.")] = None,
 ) -> None:
-    """Test a trained learner on fixed episodes of classes that it has never seen."""
+    """Test a trained learner on fixed episodes of classes that it has never seen.
+
+    Example: quickstudy evaluate runs/protonet --ways 5 --shots 1 --episodes 1000 --json scores.json
+    """
     keep_freed_memory()
     learner, setting, about = open_run(run)
     classes = unseen_classes(data or about["data"], data_dir, size=setting.size, channels=setting.channels)
@@ -231,7 +255,10 @@ def data_command(
     source: Annotated[str | None, typer.Argument(help=f"{', '.join(SOURCES)}, or a folder.")] = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """List the data there is, get it, or check that what lies on disk is whole."""
+    """List the data there is, get it, or check that what lies on disk is whole.
+
+    Example: quickstudy data check omniglot --data-dir DIR
+    """
     if action not in ("list", "get", "check"):
         raise ValueError(f"no action {action!r}; there are list, get and check.")
     if action == "list":
