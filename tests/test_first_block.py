@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 
 import quickstudy as qs
 from quickstudy.encoders.first_block import ROWS, FirstBlock
@@ -57,3 +58,11 @@ def test_pictures_of_an_odd_size_are_halved_as_ever():
     encoder = qs.Conv4(1, 4, image_size=19, norm="batch")
     layers, x = nn.Sequential(*encoder.blocks[0]), torch.rand(3, 1, 19, 19)
     torch.testing.assert_close(encoder.blocks[0](x), layers(x))
+
+
+def test_it_may_be_mapped_over_weights():
+    block, x = blocks("pool", "batch")[0], pictures()
+    weights = {name: torch.stack([p.detach(), p.detach().sin()]) for name, p in block.named_parameters()}
+    found = torch.func.vmap(lambda w: functional_call(block, w, (x,)))(weights)
+    for i in range(2):
+        torch.testing.assert_close(found[i], functional_call(block, {n: w[i] for n, w in weights.items()}, (x,)))

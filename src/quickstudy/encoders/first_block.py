@@ -107,3 +107,14 @@ class PatchMaximum(torch.autograd.Function):
             by_patch = highest * (g / ties) if torch.is_grad_enabled() else highest.mul_(g / ties)
             by_weight = by_weight + by_patch.flatten(0, 1).T @ block.flatten(0, 1)
         return None, by_weight, by_shift
+
+    @staticmethod
+    def vmap(info, in_dims, *tensors):
+        """One call after another: what `torch.func.vmap` maps over need not be small."""
+        one = [
+            PatchMaximum.apply(
+                *(t if dim is None else t.select(dim, i) for t, dim in zip(tensors, in_dims, strict=True))
+            )
+            for i in range(info.batch_size)
+        ]
+        return torch.stack(one), 0
