@@ -8,7 +8,6 @@ A run can be stopped and is resumed by the same command. What it found is writte
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from machine import processor
 from torch import nn
 
 import quickstudy as qs
@@ -118,7 +118,7 @@ def run(name: str, data_dir: str | None, out: Path, steps: int | None) -> None:
         about = {
             "method": name, "seed": 0, "steps": steps, "batch": setup.batch, "queries": setup.queries,
             "train_ways": setup.ways, "minutes": round(json.loads(clock.read_text()) / 60, 1),
-            "processes": setup.processes, "threads": torch.get_num_threads(), "machine": platform.machine(),
+            "processes": setup.processes, "threads": torch.get_num_threads(), "machine": processor(),
             "cores": 2, "torch": torch.__version__, "parameters": sum(p.numel() for p in learner.parameters()),
             "rows": rows,
         }  # fmt: skip
@@ -138,8 +138,9 @@ def row(setup: Setup, ways: int, paper: float | None, found: qs.Evaluation) -> d
 
 def table() -> str:
     lines = [
-        "| method | task | accuracy, 95% interval | paper | ECE | transductive | steps x tasks | paper's | minutes |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| method | task | accuracy, 95% interval | paper | ECE | transductive | steps x tasks | paper's | minutes | "
+        "machine |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     lists: dict[int, set[str]] = {}
     for name, setup in SETUPS.items():
@@ -150,7 +151,7 @@ def table() -> str:
             lines.append(
                 f"| {setup.title} | {r['ways']}-way 1-shot | {r['accuracy']:.2%} ± {r['half_width']:.2%} | {paper} | "
                 f"{r['ece']:.3f} | {'yes' if r['transductive'] else 'no'} | {about['steps']:,} x {about['batch']} | "
-                f"{setup.paper_budget} | {about['minutes']:.0f} |"
+                f"{setup.paper_budget} | {about['minutes']:.0f} | {about['machine']} |"
             )
             lists.setdefault(r["ways"], set()).add(r["hash"][:12])
     hashes = "; ".join(f"{ways}-way {', '.join(sorted(found))}" for ways, found in lists.items())

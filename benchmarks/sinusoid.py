@@ -9,11 +9,11 @@ python benchmarks/sinusoid.py table               prints docs/results.md's table
 import argparse
 import itertools
 import json
-import platform
 import time
 from pathlib import Path
 
 import torch
+from machine import processor
 
 import quickstudy as qs
 
@@ -72,7 +72,7 @@ def run(name: str, steps: int) -> None:
         rows[-1] |= {"median": found.scores["squared_error"].median().item(), "paper": PAPER.get(inner)}
         rows[-1] |= {"log_likelihood": found.scores["log_likelihood"].mean().item(), "hash": found.episodes_hash}
     about = {"method": name, "seed": 0, "steps": steps, "batch": BATCH, "episodes": 1000, "minutes": round(minutes, 1)}
-    about |= {"machine": platform.machine(), "threads": 1, "torch": torch.__version__, "rows": rows}
+    about |= {"machine": processor(), "threads": 1, "torch": torch.__version__, "rows": rows}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"sinusoid-{name}.json").write_text(json.dumps(about, indent=1) + "\n")
     print(json.dumps(about, indent=1))
@@ -81,8 +81,8 @@ def run(name: str, steps: int) -> None:
 def table() -> str:
     lines = [
         "| method | gradient steps | squared error, 95% interval | median | paper | nats per query | steps x tasks | "
-        "minutes |",
-        "|---|---|---|---|---|---|---|---|",
+        "minutes | machine |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     hashes = set()
     for name, title in METHODS.items():
@@ -92,7 +92,8 @@ def table() -> str:
             nats = f"{r['log_likelihood']:.2f}" if name == "cnp" else "-"  # MAML's variance is fixed
             lines.append(
                 f"| {title} | {r['steps'] or '-'} | {r['error']:.3g} ± {r['half_width']:.2g} | {r['median']:.3f} | "
-                f"{r['paper'] or '-'} | {nats} | {about['steps']:,} x {about['batch']} | {about['minutes']:.0f} |"
+                f"{r['paper'] or '-'} | {nats} | {about['steps']:,} x {about['batch']} | {about['minutes']:.0f} | "
+                f"{about['machine']} |"
             )
             hashes.add(r["hash"][:12])
     return "\n".join([*lines, "", f"SHA-256 of the test episodes: {', '.join(sorted(hashes))}."])

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from quickstudy.data.labelled import LabelledData
 from quickstudy.seeds import seeded
 
+EXACT = torch.float64  # so that one machine's last bit is never another machine's pixel
 KINDS = torch.tensor(
     [  # turns of the pen at the five inner control points, first heading (in half turns), length, frequency
         [0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 3.0],  # upright bar
@@ -31,7 +32,8 @@ KINDS = torch.tensor(
         [0.0, 0.7, 0.0, -0.7, 0.0, 0.0, 1.0, 0.7],  # zigzag
         [0.4, 0.4, 0.0, -0.4, -0.4, 0.0, 1.0, 1.0],  # wave
         [0.5, 0.5, -0.8, 0.5, 0.5, 0.0, 1.0, 0.5],  # two bumps
-    ]
+    ],
+    dtype=EXACT,
 )
 CONTROLS, SAMPLES = 7, 60  # of a stroke: control points, and points at which the pen leaves ink
 INVENTORY = 8  # strokes of an alphabet
@@ -44,7 +46,8 @@ def glyphs(
 ) -> LabelledData:
     """Invented characters, each drawn several times, alphabet by alphabet: bright ink on black.
 
-    An alphabet is a function of the seed and its number, not of the others, so a larger set begins with the smaller.
+    An alphabet is a function of the seed and its number, not of the others, so a larger set begins with the smaller;
+    and it is the same on every machine.
     To compare pixel by pixel they are about as hard as Omniglot's characters.
 
     Args:
@@ -87,13 +90,13 @@ def inventory(generator: Generator) -> Float[Tensor, "stroke control 2"]:
     kind = KINDS[torch.multinomial(KINDS[:, -1], INVENTORY, generator=generator)]
     turns, heading, length = kind[:, :5], kind[:, 5:6], kind[:, 6]
     quarter = torch.randint(4, [INVENTORY, 1], generator=generator) / 2 * turns.any(-1, keepdim=True)  # not of bars
-    turns = turns + 0.05 * torch.randn(turns.shape, generator=generator) * turns.any(-1, keepdim=True)
-    heading = heading + quarter + 0.03 * torch.randn(heading.shape, generator=generator)
+    turns = turns + 0.05 * torch.randn(turns.shape, generator=generator, dtype=EXACT) * turns.any(-1, keepdim=True)
+    heading = heading + quarter + 0.03 * torch.randn(heading.shape, generator=generator, dtype=EXACT)
     side = torch.randint(2, heading.shape, generator=generator) * 2 - 1  # its mirror image as often
     angle = math.pi * side * torch.cat([heading, turns], 1).cumsum(1)
     path = torch.stack([angle.cos(), angle.sin()], -1).cumsum(1)
-    path = torch.cat([torch.zeros(INVENTORY, 1, 2), path], 1)
-    length = length * (0.45 + 0.65 * torch.rand(INVENTORY, generator=generator))
+    path = torch.cat([torch.zeros(INVENTORY, 1, 2, dtype=EXACT), path], 1)
+    length = length * (0.45 + 0.65 * torch.rand(INVENTORY, generator=generator, dtype=EXACT))
     extent = (path.amax(1) - path.amin(1)).amax(-1)
     return (path - path.mean(1, keepdim=True)) * (length / extent)[:, None, None]
 
@@ -113,10 +116,10 @@ def compose(
     order = (torch.rand(chosen.shape, generator=generator) + (chosen < 0)).argsort(1)  # absent parts last
     chosen = chosen.gather(1, order)
     present = chosen >= 0
-    parts = strokes[chosen] * (0.15 * torch.randn(*chosen.shape, 1, 1, generator=generator)).exp()
+    parts = strokes[chosen] * (0.15 * torch.randn(*chosen.shape, 1, 1, generator=generator, dtype=EXACT)).exp()
     joints = torch.randint(3, [2, *chosen.shape], generator=generator) * (CONTROLS // 2)
     apart = torch.rand(*chosen.shape, 1, generator=generator) < 0.25
-    gap = torch.randn(*chosen.shape, 2, generator=generator) * torch.where(apart, 0.35, 0.03)
+    gap = torch.randn(*chosen.shape, 2, generator=generator, dtype=EXACT) * torch.where(apart, 0.35, 0.03)
     every = torch.arange(count)
     for j in range(1, most):
         earlier = torch.randint(j, [count], generator=generator)
@@ -125,7 +128,7 @@ def compose(
     hidden = ~present[..., None, None]
     low, high = (parts.masked_fill(hidden, math.inf).amin((1, 2)), parts.masked_fill(hidden, -math.inf).amax((1, 2)))
     width = (high - low).amax(-1).clamp(min=0.6)
-    scale = (0.4 + 0.06 * present.sum(1) + 0.25 * torch.rand(count, generator=generator)) / width
+    scale = (0.4 + 0.06 * present.sum(1) + 0.25 * torch.rand(count, generator=generator, dtype=EXACT)) / width
     return (parts - (low + high)[:, None, None] / 2) * scale[:, None, None, None], present
 
 
@@ -139,9 +142,9 @@ def draw(
     shape = [len(alphabet), drawings, len(STROKES)]
 
     def noise(scale: float, *axes: int) -> Tensor:
-        return scale * torch.randn(axes, generator=generator)
+        return scale * torch.randn(axes, generator=generator, dtype=EXACT)
 
-    eye = torch.eye(2)
+    eye = torch.eye(2, dtype=EXACT)
     path = alphabet[:, None] + noise(0.015, *shape, CONTROLS, 2)  # a trembling hand
     middle = path.mean(-2, keepdim=True)
     path = (path - middle) @ (eye + noise(0.15, *shape, 2, 2)) + middle + noise(0.025, *shape, 1, 2)  # uneven strokes
@@ -161,18 +164,18 @@ def draw(
 
 def spline() -> Float[Tensor, "point control"]:
     """The weights of the control points in the points of a Catmull-Rom spline through them, ends doubled."""
-    t = torch.linspace(0, CONTROLS - 1, SAMPLES + 1)
+    t = torch.linspace(0, CONTROLS - 1, SAMPLES + 1, dtype=EXACT)
     span = t.long().clamp(max=CONTROLS - 2)
     u = t - span
     cubic = torch.stack([-u + 2 * u**2 - u**3, 2 - 5 * u**2 + 3 * u**3, u + 4 * u**2 - 3 * u**3, u**3 - u**2], 1) / 2
     index = (span[:, None] + torch.arange(-1, 3)).clamp(0, CONTROLS - 1)
-    return torch.zeros(len(t), CONTROLS).scatter_add(1, index, cubic)
+    return torch.zeros(len(t), CONTROLS, dtype=EXACT).scatter_add(1, index, cubic)
 
 
 def ink(pen: Float[Tensor, "drawing point 4"], size: int) -> UInt8[Tensor, "drawing 1 {size} {size}"]:
     """The drawings as images: a Gaussian spot of ink at every point, worth the length of line that it stands for."""
     x, y, width, step = pen[..., None, :].unbind(-1)  # [D, P, 1]
-    pixel = (torch.arange(size) + 0.5) / size
+    pixel = (torch.arange(size, dtype=EXACT) + 0.5) / size
     spread = [((pixel - at) / width).square() / -2 for at in (x, y)]  # [D, P, size]
     across, down = (power.clamp(min=-30).exp() for power in spread)  # a denormal number would cost thrice the time
     paper = (down * step / (width * math.sqrt(2 * math.pi))).mT @ across  # a long line is 1 along its middle

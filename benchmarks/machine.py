@@ -1,0 +1,13 @@
+"""What a measurement was made on."""
+
+import platform
+from pathlib import Path
+
+
+def processor() -> str:
+    """The processor's own name where the system tells it, else its architecture."""
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1] for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    )
+    return " ".join(names[0].replace("(R)", "").split()) if names else platform.machine()
