@@ -20,11 +20,15 @@ VECTORIZED = (nn.Linear, nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Iden
 
 
 def descend(
-    objective: Callable[[Weights], Tensor], weights: Weights, *, steps: int, lr: float, first_order: bool = False
+    objective: Callable[[Weights], Tensor],
+    weights: Weights,
+    *,
+    steps: int,
+    lr: float,
+    first_order: bool = False,
+    vectorize: bool = False,
 ) -> Weights:
     """The weights after some steps of gradient descent on one task.
-
-    Where nobody will ask for the outer gradient, or for its first order alone, a step keeps nothing of its graph.
 
     Args:
         objective: The loss of one task as a function of the weights.
@@ -32,28 +36,29 @@ def descend(
         steps: Number of steps; with none, the same weights come back.
         lr: Step size.
         first_order: Take the gradients for constants, which drops the second derivatives of the outer gradient.
+        vectorize: Use functions that `vmap` takes.
     """
-    keep = torch.is_grad_enabled() and not first_order
+    gradient = functional_gradient if vectorize else plain_gradient
     for _ in range(steps):
-        with torch.enable_grad():
-            here = {n: w if keep and w.requires_grad else w.detach().requires_grad_() for n, w in weights.items()}
-            gradients = torch.autograd.grad(
-                objective(here), list(here.values()), create_graph=keep, allow_unused=True, materialize_grads=True
-            )
-        weights = {name: weight - lr * g for (name, weight), g in zip(weights.items(), gradients, strict=True)}
-    return weights
-
-
-def descend_vectorized(
-    objective: Callable[[Weights], Tensor], weights: Weights, *, steps: int, lr: float, first_order: bool = False
-) -> Weights:
-    """The same, in functions that `vmap` takes."""
-    for _ in range(steps):
-        gradients = torch.func.grad(objective)(weights)
-        if first_order:
-            gradients = {name: gradient.detach() for name, gradient in gradients.items()}
+        gradients = gradient(objective, weights, first_order)
         weights = {name: weight - lr * gradients[name] for name, weight in weights.items()}
     return weights
+
+
+def plain_gradient(objective: Callable[[Weights], Tensor], weights: Weights, first_order: bool) -> Weights:
+    """The gradient, which keeps nothing of its graph where nobody will ask for second derivatives."""
+    keep = torch.is_grad_enabled() and not first_order
+    with torch.enable_grad():
+        here = {n: w if keep and w.requires_grad else w.detach().requires_grad_() for n, w in weights.items()}
+        gradients = torch.autograd.grad(
+            objective(here), list(here.values()), create_graph=keep, allow_unused=True, materialize_grads=True
+        )
+    return dict(zip(here, gradients, strict=True))
+
+
+def functional_gradient(objective: Callable[[Weights], Tensor], weights: Weights, first_order: bool) -> Weights:
+    gradients = torch.func.grad(objective)(weights)
+    return {name: g.detach() for name, g in gradients.items()} if first_order else gradients
 
 
 def adapt_weights(
@@ -84,10 +89,9 @@ def adapt_weights(
             nats = -likelihood(functional_call(net, dict(weights), (x,))).log_prob(y)  # [S]
             return (nats * exists).sum() / exists.sum()
 
-        return step(objective, weights, steps=steps, lr=lr, first_order=first_order)
+        return descend(objective, weights, steps=steps, lr=lr, first_order=first_order, vectorize=vectorize)
 
     vectorize = vectorizable(net)
-    step = descend_vectorized if vectorize else descend
     return map_tasks(one_task, support.x, support.y, valid(support), vectorize=vectorize)
 
 

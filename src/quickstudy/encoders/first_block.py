@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from quickstudy.encoders.norm import remember
+
 ROWS = 2048  # of the output at a time, so that it stays in the cache
 
 
@@ -23,11 +25,18 @@ class FirstBlock(nn.Sequential):
         examples, _, height, width = input.shape
         strided = convolution.stride[0] == 2
         patches = lay_out(input, strided)  # [4 or 1, M, channel x 9]
-        mean, covariance = moments(patches)
         weight = convolution.weight.flatten(1)  # [D, channel x 9]
-        variance, rows = ((weight @ covariance) * weight).sum(1), patches.shape[0] * patches.shape[1]
-        scale, shift = _affine(norm, weight @ mean, variance, convolution.bias, rows)
-        weight = weight * scale[:, None]
+        bias = 0 if convolution.bias is None else convolution.bias
+        if norm.training or not norm.track_running_stats:
+            mean, covariance = moments(patches)
+            mean, variance = weight @ mean + bias, ((weight @ covariance) * weight).sum(1)
+            remember(norm, mean, variance, patches.shape[0] * patches.shape[1])
+        else:
+            mean, variance = norm.running_mean, norm.running_var
+            assert mean is not None
+            assert variance is not None
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        weight, shift = weight * scale[:, None], norm.bias + (bias - mean) * scale
         y = (patches[0] @ weight.T + shift).relu() if strided else PatchMaximum.apply(patches, weight, shift)
         return y.view(examples, height // 2, width // 2, -1).permute(0, 3, 1, 2)
 
@@ -56,26 +65,6 @@ def moments(patches: Float[Tensor, "place row patch"]) -> tuple[Tensor, Tensor]:
     mean = flat.mean(0)
     centred = flat - mean
     return mean, centred.T @ centred / len(flat)
-
-
-def _affine(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, bias: Tensor | None, rows: int):
-    """The normalisation, as a factor and a term for the convolution without its bias."""
-    bias = torch.zeros_like(mean) if bias is None else bias
-    mean = mean + bias
-    if norm.track_running_stats:
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        assert norm.momentum is not None
-        assert norm.num_batches_tracked is not None
-        if norm.training:
-            with torch.no_grad():
-                norm.num_batches_tracked.add_(1)
-                norm.running_mean.lerp_(mean, norm.momentum)
-                norm.running_var.lerp_(variance * rows / (rows - 1), norm.momentum)
-        else:
-            mean, variance = norm.running_mean, norm.running_var
-    scale = norm.weight * torch.rsqrt(variance + norm.eps)
-    return scale, norm.bias + (bias - mean) * scale
 
 
 class PatchMaximum(torch.autograd.Function):

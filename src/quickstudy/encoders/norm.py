@@ -42,16 +42,23 @@ class BatchNorm(nn.BatchNorm2d):
         sums, count = SumOverProcesses.apply(sums), SumOverProcesses.apply(count)  # pyright: ignore[reportAssignmentType]
         mean = sums[0] / count
         variance = sums[1] / count - mean.square()
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.momentum is not None
-        assert self.num_batches_tracked is not None
-        with torch.no_grad():
-            self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)  # unbiased, as PyTorch keeps it
+        remember(self, mean, variance, count)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return input * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+
+
+@torch.no_grad()
+def remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: Tensor | int) -> None:
+    """Moves a layer's running averages, where it keeps any, towards the statistics of a batch of so many values."""
+    if not norm.track_running_stats:
+        return
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.momentum is not None
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    norm.running_mean.lerp_(mean, norm.momentum)
+    norm.running_var.lerp_(variance * count / (count - 1), norm.momentum)  # unbiased, as PyTorch keeps it
 
 
 def normalisation(norm: Norm) -> Callable[[int], nn.Module]:
