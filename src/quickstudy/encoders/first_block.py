@@ -1,4 +1,4 @@
-"""The first block of `Conv4` on a CPU: the same numbers as its four layers, in about a third of the time.
+"""The first block of `Conv4` on a CPU: the same numbers as its four layers, sooner.
 
 A first layer has few input channels, and its input needs no gradient. So it is a product with the image's patches,
 and the statistics of what comes out follow from the patches' own mean and covariance, which are small: nothing of the
