@@ -11,14 +11,14 @@ from quickstudy.catalogue import METHODS, Setting, build
 
 ROOMS = [
     ["atomic", "allocator", "seeds", "contract"],
-    ["tensors"],
+    ["tensors", "stacked"],
     ["inner_loop"],
     ["encoders"],
     ["data"],
     ["tasks"],
     ["methods"],
     ["catalogue"],
-    ["checkpoint"],
+    ["checkpoint", "engine"],
     ["evaluation"],
     ["training"],
     ["comparison", "runs", "progress"],

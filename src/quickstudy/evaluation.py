@@ -1,9 +1,11 @@
 """How well a learner learns new tasks: scores per episode, intervals over episodes, calibration."""
 
 import hashlib
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from quickstudy.contract import Episodes, Examples, MetaLearner
+from quickstudy.engine import Engine, probe
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
 from quickstudy.tensors import valid
@@ -72,6 +75,7 @@ class Evaluation:
         ways: The most classes of a task; None for regression.
         chance: The accuracy of guessing, averaged over episodes; None for regression.
         transductive: Whether queries could see each other.
+        engine: How it was computed.
     """
 
     scores: dict[str, Float[Tensor, " episode"]]
@@ -81,6 +85,7 @@ class Evaluation:
     ways: int | None
     chance: float | None
     transductive: bool
+    engine: Engine
 
     @property
     def main(self) -> str:
@@ -130,7 +135,13 @@ def episode_list(tasks: Tasks, episodes: int, seed: int = 0) -> Iterator[Episode
 
 @torch.no_grad()
 def evaluate(
-    learner: MetaLearner, tasks: Tasks, *, episodes: int = 1000, seed: int = 0, fabric: Fabric | None = None
+    learner: MetaLearner,
+    tasks: Tasks,
+    *,
+    episodes: int = 1000,
+    seed: int = 0,
+    engine: Engine | None = None,
+    fabric: Fabric | None = None,
 ) -> Evaluation:
     """Scores a learner on the fixed test episodes of a seed.
 
@@ -139,6 +150,7 @@ def evaluate(
         tasks: Where the episodes come from.
         episodes: Their number, at least 2.
         seed: Which list of episodes.
+        engine: How to compute it; found by a short probe unless given.
         fabric: Launched; with several processes each evaluates its share, and all return the whole.
 
     Raises:
@@ -155,7 +167,9 @@ def evaluate(
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         ways += [batch.support.ways] * len(batch)
         if chunk % world == rank:
-            results[chunk] = evaluate_batch(learner, fabric.to_device(batch) if fabric else batch)
+            batch = fabric.to_device(batch) if fabric else batch
+            engine = engine or probe(learner, batch, partial(evaluate_batch, learner))
+            results[chunk] = evaluate_batch(learner, engine, batch)
     learner.train(training)
     if world > 1:
         shares: list = [None] * world
@@ -170,11 +184,23 @@ def evaluate(
         ways=None if None in ways else max(ways),
         chance=None if None in ways else sum(1 / w for w in ways) / len(ways),
         transductive=learner.transductive,
+        engine=engine or Engine(),
     )
 
 
-def evaluate_batch(learner: MetaLearner, batch: Episodes) -> tuple[dict[str, Tensor], Tensor | None, float]:
-    """Scores per episode, reliability bins, and seconds of adaptation per task."""
+Scores = tuple[dict[str, Tensor], Tensor | None, float]
+"""Scores per episode, reliability bins, and seconds of adaptation per task."""
+
+
+def evaluate_batch(learner: MetaLearner, engine: Engine, batch: Episodes) -> Scores:
+    """What is found of a batch, whose tasks the engine spreads over chunks and threads."""
+    found = engine.each(learner, evaluate_chunk, engine.split(batch))
+    scores = {name: torch.cat([chunk[0][name] for chunk in found]) for name in found[0][0]}
+    bins = None if found[0][1] is None else torch.stack([chunk[1] for chunk in found]).sum(0)
+    return scores, bins, statistics.median(chunk[2] for chunk in found)
+
+
+def evaluate_chunk(learner: MetaLearner, batch: Episodes) -> Scores:
     start = time.perf_counter()
     memory = learner.adapt(batch.support)
     seconds = (time.perf_counter() - start) / len(batch)

@@ -1,7 +1,14 @@
-"""The inner loop: fast weights of many tasks by gradient descent, differentiable in the weights they began from."""
+"""The inner loop: fast weights of many tasks by gradient descent, differentiable in the weights they began from.
 
-from collections.abc import Callable, Mapping
-from typing import Any
+Tasks run by one of three strategies, which give the same numbers up to rounding: one after the other ("loop"), side by
+side in every layer ("stacked"), or under `torch.func.vmap` ("vmap"). No method knows which.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Shaped
@@ -10,13 +17,57 @@ from torch.distributions import Distribution
 from torch.func import functional_call
 
 from quickstudy.contract import Examples
+from quickstudy.stacked import Unsuited, stacked_call
 from quickstudy.tensors import valid
 
 Weights = Mapping[str, Tensor]
 Likelihood = Callable[[Tensor], Distribution]
+Strategy = Literal["loop", "stacked", "vmap"]
 
-VECTORIZED = (nn.Linear, nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Identity, nn.Flatten)
-"""Layers that `vmap` runs faster than a loop does on a CPU, and differentiates twice correctly."""
+PLAIN = (nn.Linear, nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Identity, nn.Flatten)
+"""Layers of vectors, which `vmap` differentiates twice correctly; of normalisation layers it does not."""
+
+
+@dataclass
+class Choice:
+    """The strategy in force, and whether anything has asked for it."""
+
+    strategy: Strategy
+    asked: bool = False
+
+
+_choice: ContextVar[Choice | None] = ContextVar("choice", default=None)
+
+
+@contextmanager
+def running_by(strategy: Strategy) -> Iterator[Choice]:
+    """Runs tasks by this strategy, in this thread."""
+    choice = Choice(strategy)
+    token = _choice.set(choice)
+    try:
+        yield choice
+    finally:
+        _choice.reset(token)
+
+
+def strategy_for(net: nn.Module) -> Strategy:
+    """The strategy in force; where none is, tasks of a plain network of vectors are stacked, others looped over.
+
+    Raises:
+        Unsuited: `vmap` of layers that it would get wrong.
+    """
+    choice = _choice.get()
+    plain = all(isinstance(leaf, PLAIN) for leaf in net.modules() if not list(leaf.children()))
+    if choice is None:
+        sequential = all(type(m).forward is nn.Sequential.forward for m in net.modules() if list(m.children()))
+        return "stacked" if plain and sequential else "loop"
+    choice.asked = True
+    if choice.strategy == "vmap" and not plain:
+        raise Unsuited(
+            f"the strategy 'vmap' takes networks of {', '.join(kind.__name__ for kind in PLAIN)} only: second "
+            f"derivatives of normalisation layers are wrong under it, and convolutions slow. Take 'loop' or 'stacked'."
+        )
+    return choice.strategy
 
 
 def descend(
@@ -83,23 +134,30 @@ def adapt_weights(
     Returns:
         The weights, each with a leading task axis.
     """
+    strategy, exists = strategy_for(net), valid(support)
+    settings = {"steps": steps, "lr": lr, "first_order": first_order, "vectorize": strategy == "vmap"}
+
+    def nats(outputs: Tensor, y: Tensor, exists: Tensor) -> Tensor:
+        return (-likelihood(outputs).log_prob(y) * exists).sum(-1) / exists.sum(-1)
 
     def one_task(x: Tensor, y: Tensor, exists: Tensor) -> Weights:
-        def objective(weights: Weights) -> Tensor:
-            nats = -likelihood(functional_call(net, dict(weights), (x,))).log_prob(y)  # [S]
-            return (nats * exists).sum() / exists.sum()
+        return descend(lambda w: nats(functional_call(net, dict(w), (x,)), y, exists), weights, **settings)
 
-        return descend(objective, weights, steps=steps, lr=lr, first_order=first_order, vectorize=vectorize)
-
-    vectorize = vectorizable(net)
-    return map_tasks(one_task, support.x, support.y, valid(support), vectorize=vectorize)
+    if strategy == "stacked":
+        begin = {name: w.expand(len(support), *w.shape) for name, w in weights.items()}
+        return descend(lambda w: nats(stacked_call(net, w, support.x), support.y, exists).sum(), begin, **settings)
+    return map_tasks(one_task, support.x, support.y, exists, vectorize=strategy == "vmap")
 
 
 def apply_weights(
     net: nn.Module, weights: Weights, x: Shaped[Tensor, "task query *x"]
 ) -> Float[Tensor, "task query d"]:
     """The network's outputs for every task, each under its own weights."""
-    return map_tasks(lambda w, x: functional_call(net, w, (x,)), dict(weights), x, vectorize=vectorizable(net))
+    strategy = strategy_for(net)
+    if strategy == "stacked":
+        return stacked_call(net, weights, x)
+    one_task = lambda w, x: functional_call(net, w, (x,))  # noqa: E731
+    return map_tasks(one_task, dict(weights), x, vectorize=strategy == "vmap")
 
 
 def map_tasks(f: Callable, *trees: Tensor | dict[str, Tensor], vectorize: bool) -> Any:
@@ -122,11 +180,3 @@ def map_tasks(f: Callable, *trees: Tensor | dict[str, Tensor], vectorize: bool) 
 
 def at(tree: Tensor | dict[str, Tensor], task: int) -> Tensor | dict[str, Tensor]:
     return tree[task] if isinstance(tree, Tensor) else {name: tensor[task] for name, tensor in tree.items()}
-
-
-def vectorizable(net: nn.Module) -> bool:
-    """Whether tasks run together under `vmap`: only for networks of plain linear layers and activations.
-
-    Normalisation layers have wrong second derivatives there, and convolutions are slower than a loop on a CPU.
-    """
-    return all(isinstance(leaf, VECTORIZED) for leaf in net.modules() if not list(leaf.children()))

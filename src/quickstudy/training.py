@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from quickstudy.checkpoint import fill, load_tensors, save_learner, save_tensors
-from quickstudy.contract import MetaLearner
+from quickstudy.contract import Episodes, MetaLearner
+from quickstudy.engine import Engine, probe
 from quickstudy.evaluation import evaluate
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
@@ -36,6 +37,7 @@ class Progress:
         best: The highest of those so far, whose weights are kept.
         seconds: Spent on the run so far, before it was resumed too, validation included.
         curve: About 200 rows of (step, mean loss since the row before, validation score or None) of the run so far.
+        engine: How its steps are computed.
     """
 
     step: int
@@ -46,6 +48,7 @@ class Progress:
     best: float | None
     seconds: float
     curve: list[list]
+    engine: Engine
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class _Run:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
     curve: list[list] = field(default_factory=list)
+    engines: dict[str, Engine] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         tensors = {f"learner.{k}": v for k, v in self.learner.state_dict().items()}
@@ -94,6 +98,7 @@ class _Run:
             "best": self.best,
             "seconds": self.seconds,
             "curve": self.curve,
+            "engines": {use: asdict(engine) for use, engine in self.engines.items()},
             "groups": state["param_groups"],
             "numbers": numbers,
             "scheduler": self.scheduler and _plain(self.scheduler.state_dict()),
@@ -107,6 +112,7 @@ class _Run:
             raise ValueError(f"{path} is of a run with seed {about['seed']} or another schedule; resume with its own.")
         self.step, self.best = about["step"], about["best"]
         self.seconds, self.curve = about["seconds"], about["curve"]
+        self.engines = {use: Engine(**engine) for use, engine in about["engines"].items()}
         self.best_weights = {k[5:]: v for k, v in tensors.items() if k.startswith("best.")}
         state: dict[int, dict] = {}
         named = {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
@@ -150,6 +156,7 @@ def train(
     out: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
     resume: bool = False,
+    engine: Engine | None = None,
     fabric: Fabric | None = None,
 ) -> Iterator[Progress]:
     """Meta-trains a learner, yielding its progress after every step; nothing happens until it is iterated.
@@ -170,6 +177,7 @@ def train(
         out: A folder for `last.safetensors`, to resume from, and in the end `learner.safetensors`.
         checkpoint_seconds: Time from one checkpoint to the next; one more is written when the iterator is closed.
         resume: Go on from the folder's last checkpoint; from the beginning where there is none.
+        engine: How to compute a batch; found by a short probe at the first step unless given, and kept by the run.
         fabric: Launched; one process on the CPU unless given. Tasks are shared out over its processes.
 
     Raises:
@@ -193,6 +201,8 @@ def train(
     folder = None if out is None else Path(out)
     if folder and resume and (folder / LAST).exists():
         run.load(folder / LAST)
+    if engine:
+        run.engines = {"train": engine, "validate": engine}
     return _steps(run, tasks, steps, batch, clip, validate, folder, checkpoint_seconds, fabric)
 
 
@@ -214,10 +224,13 @@ def _steps(
             run.save(folder / LAST)
 
     def progress(loss: float, rate: float, validation: float | None) -> Progress:
-        return Progress(run.step, steps, loss, rate, validation, run.best, run.seconds, run.curve)
+        return Progress(run.step, steps, loss, rate, validation, run.best, run.seconds, run.curve, run.engines["train"])
 
     if run.step >= steps:  # it was finished before: tell where it stands
         yield progress(run.curve[-1][1], 0.0, run.curve[-1][2])
+    if "train" not in run.engines:
+        run.engines["train"] = _probe(run, tasks, batch, fabric)
+        save()  # so that a run that is killed goes on by the same engine, to the same bits
     while run.step < steps:
         start = time.monotonic()
         losses.append(_outer_step(run, tasks, batch, clip, folder, fabric))
@@ -246,27 +259,41 @@ def _steps(
 
 def _validate(run: _Run, validate: Validation, fabric: Fabric) -> float:
     """The validation score at this step; the weights are kept if it is the best so far."""
-    score = evaluate(run.learner, validate.tasks, episodes=validate.episodes, fabric=fabric).goodness
+    engine = run.engines.get("validate")
+    found = evaluate(run.learner, validate.tasks, episodes=validate.episodes, engine=engine, fabric=fabric)
+    run.engines["validate"], score = found.engine, found.goodness
     if run.best is None or score > run.best:
         run.best = score
         run.best_weights = {k: v.detach().clone() for k, v in run.learner.state_dict().items()}
     return score
 
 
+def _probe(run: _Run, tasks: Tasks, batch: int, fabric: Fabric) -> Engine:
+    """The engine that is fastest on the first process; what was probed leaves no trace."""
+    run.learner.train()
+    share = _share(run, tasks, batch, fabric)
+    with torch.random.fork_rng(devices=[]):
+        engine = probe(run.learner, share, lambda engine, some: engine.gradient(run.learner, some, fabric.autocast))
+    run.optimizer.zero_grad()
+    return fabric.broadcast(engine)
+
+
+def _share(run: _Run, tasks: Tasks, batch: int, fabric: Fabric) -> Episodes:
+    """This process's part of the batch of this step."""
+    episodes = tasks.sample(batch, seeded(run.seed, "train", run.step))
+    return fabric.to_device(episodes[fabric.global_rank :: fabric.world_size])
+
+
 def _outer_step(run: _Run, tasks: Tasks, batch: int, clip: float | None, folder: Path | None, fabric: Fabric) -> float:
     """One step of the optimizer on one batch of tasks; the loss comes back."""
     run.learner.train()
-    episodes = tasks.sample(batch, seeded(run.seed, "train", run.step))
-    share = slice(fabric.global_rank, None, fabric.world_size)
+    run.optimizer.zero_grad()
     with torch.random.fork_rng(devices=[]):  # what is random inside a loss depends on the step alone
         torch.manual_seed(seeded(run.seed, "loss", run.step).initial_seed())
-        with fabric.autocast():
-            loss = run.learner.loss(fabric.to_device(episodes[share]))
-    run.optimizer.zero_grad()
-    fabric.backward(loss)
+        loss = run.engines["train"].gradient(run.learner, _share(run, tasks, batch, fabric), fabric.autocast)
     if fabric.world_size > 1:
         _average_gradients(run.learner, fabric)
-    loss = float(fabric.all_reduce(loss.detach(), reduce_op="mean"))  # pyright: ignore[reportArgumentType]
+    loss = float(fabric.all_reduce(loss, reduce_op="mean"))  # pyright: ignore[reportArgumentType]
     if not math.isfinite(loss):
         last = (
             f"the last good checkpoint is {folder / LAST}" if folder and (folder / LAST).exists() else "none was saved"

@@ -3,18 +3,18 @@
 https://arxiv.org/abs/1606.04080
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from quickstudy.encoders.first_block import FirstBlock
 from quickstudy.encoders.norm import Norm, normalisation
 
 
-class Conv4(nn.Module):
+class Conv4(nn.Sequential):
     """Four 3x3 convolutions, each normalised, rectified and halved in size.
 
     Args:
@@ -40,23 +40,20 @@ class Conv4(nn.Module):
         downsample: Literal["pool", "stride"] = "pool",
         norm: Norm = "running",
     ):
-        super().__init__()
         if downsample not in ("pool", "stride"):
             raise ValueError(f"downsample is 'pool' or 'stride', not {downsample!r}.")
         if image_size < 16:
             raise ValueError(f"four halvings need images of at least 16 pixels; image_size is {image_size}.")
-        self.image_size, self.in_channels = image_size, in_channels
         block = pooled_block if downsample == "pool" else strided_block
         first = FirstBlock(*block(in_channels, width, normalisation(norm)))
-        self.blocks = nn.Sequential(first, *(block(width, width, normalisation(norm)) for _ in range(3)))
-        self.out = nn.Flatten() if downsample == "pool" else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        blocks = nn.Sequential(first, *(block(width, width, normalisation(norm)) for _ in range(3)))
+        out = nn.Flatten() if downsample == "pool" else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        super().__init__(OrderedDict(blocks=blocks, out=out))
+        self.image_size, self.in_channels = image_size, in_channels
         self.out_features = width * (image_size // 16) ** 2 if downsample == "pool" else width
         for weight in self.parameters():
             if weight.ndim == 4:  # a layout that is up to twice as fast on a CPU
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-
-    def forward(self, x: Float[Tensor, "example channel height width"]) -> Float[Tensor, "example d"]:
-        return self.out(self.blocks(x))
 
 
 def pooled_block(in_channels: int, width: int, norm: Callable[[int], nn.Module]) -> nn.Sequential:

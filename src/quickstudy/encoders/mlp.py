@@ -2,8 +2,7 @@
 
 import itertools
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 
 class MLP(nn.Sequential):
@@ -25,6 +24,3 @@ class MLP(nn.Sequential):
             layers += [nn.Linear(n_in, n_out), nn.ReLU()]
         super().__init__(*layers[:-1])
         self.out_features = sizes[-1]
-
-    def forward(self, input: Float[Tensor, "example *x"]) -> Float[Tensor, "example d"]:
-        return super().forward(input)

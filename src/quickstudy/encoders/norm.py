@@ -8,11 +8,13 @@
 - `"none"`: no normalisation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from quickstudy.stacked import batch_norm
 
 Norm = Literal["running", "batch", "group", "none"]
 
@@ -45,6 +47,9 @@ class BatchNorm(nn.BatchNorm2d):
         remember(self, mean, variance, count)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return input * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+
+    def stacked(self, weights: Mapping[str, Tensor], x: Tensor, tasks: int) -> Tensor:
+        return batch_norm(self, weights["weight"], weights["bias"], x, tasks)
 
 
 @torch.no_grad()

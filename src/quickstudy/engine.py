@@ -1,0 +1,211 @@
+"""How a batch of tasks is computed: by which strategy, how many tasks at a time, on how many threads.
+
+Small operations leave little for a second thread inside them to do, so a batch is streamed in chunks over threads that
+have one compute thread each, with a backward pass per chunk: memory is that of the chunks, whatever the batch.
+"""
+
+import copy
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from quickstudy.contract import Episodes, MetaLearner
+from quickstudy.inner_loop import Strategy, running_by
+from quickstudy.stacked import Unsuited
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Precision = Callable[[], AbstractContextManager]
+
+REPEATS = 3
+CLEARLY = 1.1
+"""How many times as fast a plan must be to be taken in place of an earlier one."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to compute a batch of tasks; all ways give the same numbers, up to rounding.
+
+    Args:
+        strategy: How the tasks of a chunk run through an inner loop; see `quickstudy.inner_loop`.
+        chunk: Tasks that a thread computes at a time, which bounds the memory; None for all there are.
+        workers: Threads over chunks. With one, PyTorch's own threads share the work inside each operation.
+
+    Example:
+        >>> print(Engine("loop", chunk=1, workers=2))
+        loop, 1 task at a time on each of 2 threads
+    """
+
+    strategy: Strategy = "loop"
+    chunk: int | None = 1
+    workers: int = 1
+
+    def __post_init__(self):
+        if self.strategy not in get_args(Strategy):
+            raise ValueError(f"a strategy is one of {', '.join(get_args(Strategy))}; not {self.strategy!r}.")
+        if self.workers < 1 or (self.chunk is not None and self.chunk < 1):
+            raise ValueError(f"chunk and workers are at least 1; got {self.chunk} and {self.workers}.")
+
+    def __str__(self) -> str:
+        tasks = "all tasks" if self.chunk is None else f"{self.chunk} task{'s' * (self.chunk > 1)}"
+        where = f" on each of {self.workers} threads" if self.workers > 1 else ""
+        return f"{self.strategy}, {tasks} at a time{where}"
+
+    def gradient(
+        self, learner: MetaLearner, episodes: Episodes, precision: Precision = nullcontext
+    ) -> Float[Tensor, ""]:
+        """The learner's loss on a batch, whose gradient is added to that of its parameters.
+
+        Args:
+            learner: In training mode.
+            episodes: The batch.
+            precision: Makes the context in which losses are computed, such as `Fabric.autocast`.
+        """
+
+        def one_chunk(mine: MetaLearner, chunk: Episodes) -> Tensor:
+            with precision():
+                loss = mine.loss(chunk) * (len(chunk) / len(episodes))
+            loss.backward()
+            return loss.detach()
+
+        whole = self if learner.separable else Engine(self.strategy, None)
+        losses, replicas = whole._spread(learner, one_chunk, whole.split(episodes))
+        for own, *others in zip(*(one.parameters() for one in [learner, *replicas]), strict=True):
+            for gradient in (other.grad for other in others if other.grad is not None):
+                own.grad = gradient if own.grad is None else own.grad + gradient
+        return torch.stack(losses).sum()
+
+    def each(
+        self, learner: MetaLearner, f: Callable[[MetaLearner, Item], Result], items: Sequence[Item]
+    ) -> list[Result]:
+        """The results of f for the learner and each item, spread over the threads; f must not change the learner."""
+        return self._spread(learner, f, items)[0]
+
+    def split(self, episodes: Episodes) -> list[Episodes]:
+        """The chunks of a batch."""
+        chunk = self.chunk or len(episodes)
+        return [episodes[start : start + chunk] for start in range(0, len(episodes), chunk)]
+
+    def _spread(
+        self, learner: MetaLearner, f: Callable[[MetaLearner, Item], Result], items: Sequence[Item]
+    ) -> tuple[list[Result], list[MetaLearner]]:
+        workers = min(self.workers, len(items))
+        if workers == 1:
+            with running_by(self.strategy):
+                return [f(learner, item) for item in items], []
+        replicas = [replica(learner, {}) for _ in range(workers)]
+        grad = torch.is_grad_enabled()
+
+        def work(worker: int) -> list[Result]:
+            with torch.set_grad_enabled(grad), running_by(self.strategy):
+                return [f(replicas[worker], item) for item in items[worker::workers]]
+
+        with (
+            one_compute_thread(),
+            ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            shares = list(pool.map(work, range(workers)))
+        return [shares[i % workers][i // workers] for i in range(len(items))], replicas
+
+
+@contextmanager
+def one_compute_thread() -> Iterator[None]:
+    """While threads compute beside each other, none has helpers of its own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def replica(module: Any, seen: dict[int, Any]) -> Any:
+    """The same module for another thread: it shares the numbers, and has gradients and attributes of its own."""
+    if id(module) not in seen:
+        twin = seen[id(module)] = copy.copy(module)
+        twin._modules = {name: None if m is None else replica(m, seen) for name, m in module._modules.items()}
+        twin._parameters = {name: None if p is None else _leaf(p, seen) for name, p in module._parameters.items()}
+    return seen[id(module)]
+
+
+def _leaf(parameter: nn.Parameter, seen: dict[int, Any]) -> nn.Parameter:
+    return seen.setdefault(id(parameter), nn.Parameter(parameter.detach(), parameter.requires_grad))
+
+
+def probe(learner: MetaLearner, episodes: Episodes, compute: Callable[[Engine, Episodes], Any]) -> Engine:
+    """The fastest engine for a learner on tasks like these, found by trying a few on some of them.
+
+    Chunks grow as long as that is clearly faster, so that memory is spent only where it buys speed.
+
+    Args:
+        learner: In the mode that it will compute in. Its gradients are left for the caller to clear.
+        episodes: A batch such as will be computed.
+        compute: What an engine shall do with a batch.
+    """
+    if learner.training and not learner.separable:
+        return Engine(chunk=None)
+    with running_by("loop") as choice, torch.no_grad():
+        learner.adapt(episodes.support[:1])
+    best, fastest, random = Engine(chunk=None), 0.0, torch.get_rng_state()
+    for strategy in get_args(Strategy) if choice.asked else ("loop",):
+        for workers in sorted({1, min(threads(), len(episodes))}, reverse=True):
+            before = 0.0
+            for engine in growing(strategy, workers, len(episodes)):
+                rate = tasks_per_second(engine, episodes, compute, fastest)
+                if not torch.equal(random, torch.get_rng_state()):
+                    return Engine(chunk=None)  # what draws random numbers draws them in one order
+                if rate > CLEARLY * fastest:
+                    best, fastest = engine, rate
+                if rate < CLEARLY * before:
+                    break
+                before = rate
+    return best
+
+
+def growing(strategy: Strategy, workers: int, tasks: int) -> Iterator[Engine]:
+    """Engines with chunks of 1, 4, 16 and so on, up to a share of all tasks for each worker."""
+    chunk, most = 1, -(-tasks // workers)
+    while chunk < most:
+        yield Engine(strategy, chunk, workers)
+        chunk *= 4
+    yield Engine(strategy, most, workers)
+
+
+def tasks_per_second(
+    engine: Engine, episodes: Episodes, compute: Callable[[Engine, Episodes], Any], fastest: float
+) -> float:
+    """Of a few runs, the median; of the first run alone, if that is far from the fastest; zero if it cannot run."""
+    some = episodes[: engine.workers * (engine.chunk or len(episodes))]
+    rates = []
+    for _ in range(1 + REPEATS):
+        start = now(episodes)
+        try:
+            compute(engine, some)
+        except Unsuited:
+            return 0.0
+        rates.append(len(some) / (now(episodes) - start))
+        if rates[0] < fastest / 2:
+            return rates[0]
+    return statistics.median(rates[1:])
+
+
+def now(episodes: Episodes) -> float:
+    """Seconds on a clock, after the device of these episodes has done what it was told."""
+    if episodes.support.x.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def threads() -> int:
+    """How many threads this process may compute on."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(torch.get_num_threads(), allowed)
