@@ -28,20 +28,20 @@ class FirstBlock(nn.Sequential):
             return super().forward(input)
         examples, _, height, width = input.shape
         strided = convolution.stride[0] == 2
-        patches = lay_out(input, strided)  # [4 or 1, M, channel x 9]
+        patches = lay_out(input, strided)  # [4 or 1, channel x 9, M]
         weight = convolution.weight.flatten(1)  # [D, channel x 9]
         bias = 0 if convolution.bias is None else convolution.bias
         if norm.training or not norm.track_running_stats:
             mean, covariance = moments(patches)
             mean, variance = weight @ mean + bias, ((weight @ covariance) * weight).sum(1)
-            remember(norm, mean, variance, patches.shape[0] * patches.shape[1])
+            remember(norm, mean, variance, patches.shape[0] * patches.shape[2])
         else:
             mean, variance = norm.running_mean, norm.running_var
             assert mean is not None
             assert variance is not None
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
         weight, shift = weight * scale[:, None], norm.bias + (bias - mean) * scale
-        y = (patches[0] @ weight.T + shift).relu() if strided else PatchMaximum.apply(patches, weight, shift)
+        y = torch.addmm(shift, patches[0].T, weight.T.contiguous()).relu() if strided else PatchMaximum.apply(patches, weight, shift)
         return y.view(examples, height // 2, width // 2, -1).permute(0, 3, 1, 2)
 
     def stacked(self, weights: Mapping[str, Tensor], x: Tensor, tasks: int) -> Tensor:
@@ -59,32 +59,39 @@ def _suits(x: Tensor, norm: nn.BatchNorm2d) -> bool:
     return plain and even and not shared and not x.requires_grad
 
 
-def lay_out(x: Float[Tensor, "example channel height width"], strided: bool) -> Float[Tensor, "place row patch"]:
+def lay_out(x: Float[Tensor, "example channel height width"], strided: bool) -> Float[Tensor, "place patch row"]:
     """The 3x3 patches of an image padded by 1: those of every 2x2 block side by side, or the first of each alone."""
-    n, c, h, w = x.shape
     windows = pad(x, (1, 1, 1, 1)).unfold(2, 3, 2 if strided else 1).unfold(3, 3, 2 if strided else 1)
-    windows = windows.permute(0, 2, 3, 1, 4, 5)  # [example, height, width, channel, 3, 3]
-    if strided:
-        return windows.reshape(1, -1, 9 * c)
-    return windows.reshape(n, h // 2, 2, w // 2, 2, 9 * c).permute(2, 4, 0, 1, 3, 5).reshape(4, -1, 9 * c)
+    windows = windows.permute(1, 4, 5, 0, 2, 3)  # [channel, 3, 3, example, height, width]
+    if not strided:
+        height, width = x.shape[2] // 2, x.shape[3] // 2
+        windows = windows.unflatten(5, (width, 2)).unflatten(4, (height, 2)).permute(5, 7, 0, 1, 2, 3, 4, 6)
+    return windows.reshape(1 if strided else 4, 9 * x.shape[1], -1)
 
 
-def moments(patches: Float[Tensor, "place row patch"]) -> tuple[Tensor, Tensor]:
+def moments(patches: Float[Tensor, "place patch row"]) -> tuple[Tensor, Tensor]:
     """The mean and the covariance of the patches."""
-    flat = patches.flatten(0, 1)
-    mean = flat.mean(0)
-    centred = flat - mean
-    return mean, centred.T @ centred / len(flat)
+    mean = patches.mean((0, 2))
+    centred = patches - mean[:, None]
+    return mean, (centred @ centred.mT).sum(0) / (patches.shape[0] * patches.shape[2])
+
+
+def products(patches: Float[Tensor, "place patch row"], weight: Float[Tensor, "d patch"]) -> Tensor:
+    """Every patch by every weight, [place, row, D], without a copy of the patches."""
+    y = patches.new_empty(patches.shape[0], patches.shape[2], len(weight))
+    for place, out in zip(patches, y, strict=True):
+        torch.mm(place.T, weight.T, out=out)
+    return y
 
 
 class PatchMaximum(torch.autograd.Function):
-    """relu(max over a block's patches of (patch W') + b), which keeps its input and output and recomputes the rest."""
+    """relu(max over a block's patches of (W patch) + b), which keeps its input and output and recomputes the rest."""
 
     @staticmethod
     def forward(patches: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
-        y = patches.new_empty(patches.shape[1], len(weight))
-        for block, out in zip(patches.split(ROWS, 1), y.split(ROWS), strict=True):
-            torch.amax(block @ weight.T, 0, out=out)
+        y = patches.new_empty(patches.shape[2], len(weight))
+        for block, out in zip(patches.split(ROWS, 2), y.split(ROWS), strict=True):
+            torch.amax(products(block, weight), 0, out=out)
         return y.add_(shift).relu_()
 
     @staticmethod
@@ -95,16 +102,16 @@ class PatchMaximum(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         patches, weight, _, y = ctx.saved_tensors
         by_weight, by_shift = torch.zeros_like(weight), 0
-        rows = zip(patches.split(ROWS, 1), y.split(ROWS), gradient.split(ROWS), strict=True)
+        rows = zip(patches.split(ROWS, 2), y.split(ROWS), gradient.split(ROWS), strict=True)
         for block, out, g in rows:
             with torch.no_grad():
-                highest = block @ weight.T  # [4, rows, D]
+                highest = products(block, weight)
                 torch.eq(highest, highest.amax(0), out=highest)
                 ties = highest.sum(0)  # equal patches, which share the gradient
-            g = g * (out > 0)
+            g = torch.ops.aten.threshold_backward(g, out, 0)
             by_shift = by_shift + g.sum(0)
             by_patch = highest * (g / ties) if torch.is_grad_enabled() else highest.mul_(g / ties)
-            by_weight = by_weight + by_patch.flatten(0, 1).T @ block.flatten(0, 1)
+            by_weight = by_weight + (block @ by_patch).sum(0).T
         return None, by_weight, by_shift
 
     @staticmethod
