@@ -22,7 +22,7 @@ def main() -> None:
     keep_freed_memory()
     print(f"{IMAGES} images of 28x28, batch statistics, PyTorch {torch.__version__}, {processor()}")
     for downsample in ("pool", "stride"):
-        block = qs.Conv4(downsample=downsample, norm="batch").blocks[0]
+        block = qs.Conv4(downsample=downsample, norm="batch").get_submodule("blocks.0")
         assert isinstance(block, nn.Sequential)
         layers, x = nn.Sequential(*block), torch.rand(IMAGES, 1, 28, 28)
         seconds: dict[str, list[float]] = {"layers": [], "block": []}

@@ -47,7 +47,7 @@ def test_reliability_bins_hold_what_fell_into_them():
 def test_the_calibration_error_is_the_weighted_gap_between_confidence_and_accuracy():
     bins = torch.zeros(15, 3, dtype=torch.float64)
     bins[7], bins[14] = torch.tensor([10, 5.2, 8]), torch.tensor([30, 29.0, 24])
-    found = qs.Evaluation({"accuracy": torch.ones(2)}, bins, 0.0, "", 5, 0.2, False)
+    found = qs.Evaluation({"accuracy": torch.ones(2)}, bins, 0.0, "", 5, 0.2, False, qs.Engine())
     assert found.calibration_error == pytest.approx((10 * abs(0.52 - 0.8) + 30 * abs(29 / 30 - 0.8)) / 40)
 
 
@@ -59,7 +59,7 @@ def test_a_calibrated_forecaster_has_a_small_calibration_error_and_an_overconfid
 
     def error(logits):
         scores, bins = score(qs.categorical(logits), query)
-        return qs.Evaluation(scores, bins, 0.0, "", 5, 0.2, False).calibration_error
+        return qs.Evaluation(scores, bins, 0.0, "", 5, 0.2, False, qs.Engine()).calibration_error
 
     assert error(logits) < 0.02
     assert error(3 * logits) > 0.1

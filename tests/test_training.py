@@ -13,6 +13,7 @@ import quickstudy as qs
 from quickstudy.checkpoint import load_tensors
 from quickstudy.tensors import class_means, squared_distances
 
+LOOP = qs.Engine("loop")
 NAMES = ["protonet", "maml", "in-context"]
 
 
@@ -22,7 +23,7 @@ def run(name, steps, out=None, resume=False, stop=None, **changes):
     adam = torch.optim.Adam(one.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
     validate = qs.Validation(tasks_for(name), every=4, episodes=4)
-    settings = {"batch": 4, "optimizer": adam, "scheduler": schedule, "validate": validate, **changes}
+    settings = {"batch": 4, "optimizer": adam, "scheduler": schedule, "validate": validate, "engine": LOOP, **changes}
     progress = qs.train(one, tasks_for(name), steps=steps, out=out, resume=resume, **settings)
     for p in progress:
         if p.step == stop:
@@ -118,10 +119,11 @@ class Explodes(qs.MetaLearner):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_seed_and_checkpoint(tmp_path):
     one = Explodes()
+    settings = {"out": tmp_path, "checkpoint_seconds": 0.0, "engine": qs.Engine(chunk=None)}
     with pytest.raises(
         FloatingPointError, match=r"loss is inf at step 5 \(tasks of seed 3, step 4\).*last.safetensors"
     ):
-        list(qs.train(one, tasks_for("protonet"), steps=9, batch=2, seed=3, out=tmp_path, checkpoint_seconds=0.0))
+        list(qs.train(one, tasks_for("protonet"), steps=9, batch=2, seed=3, **settings))
     assert load_tensors(tmp_path / "last.safetensors")[1]["step"] == 4
     assert one.w.isfinite()
 
@@ -130,7 +132,7 @@ def test_gradients_are_clipped():
     for clip, expected in ((0.5, 0.5), (None, 1.0)):
         one = Explodes()
         sgd = torch.optim.SGD(one.parameters(), lr=1.0)
-        next(iter(qs.train(one, tasks_for("protonet"), steps=2, batch=1, optimizer=sgd, clip=clip)))
+        next(iter(qs.train(one, tasks_for("protonet"), steps=2, batch=1, optimizer=sgd, clip=clip, engine=LOOP)))
         assert one.w.item() == pytest.approx(1 - expected, abs=1e-4)
 
 

@@ -11,6 +11,7 @@ from quickstudy.data.omniglot import omniglot
 from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.mlp import MLP
 from quickstudy.encoders.resnet12 import ResNet12
+from quickstudy.engine import Engine
 from quickstudy.evaluation import Evaluation, Interval, evaluate, interval
 from quickstudy.methods.in_context.in_context_transformer import InContextTransformer
 from quickstudy.methods.metric.prototypical_network import PrototypicalNetwork
@@ -29,6 +30,7 @@ __all__ = [
     "SNAIL",
     "Comparison",
     "Conv4",
+    "Engine",
     "Episodes",
     "Evaluation",
     "Examples",

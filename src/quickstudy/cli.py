@@ -93,6 +93,7 @@ def compare_command(
     lr: options.Rate = 1e-3,
     encoder: options.Encoder = "conv4-strided",
     devices: options.Devices = 1,
+    engine: options.EngineName = "auto",
     folder: Annotated[
         Path, typer.Option("--out", help="Folder for results.json, report.html and the learners.")
     ] = Path("quickstudy-out"),
@@ -105,7 +106,7 @@ def compare_command(
 
     Example: quickstudy compare --data omniglot --data-dir DIR --methods protonet,maml,fine-tune --out runs/omniglot
     """
-    chosen = methods_of(methods)
+    chosen, how = methods_of(methods), options.engine_named(engine)
     task = {"ways": ways, "shots": shots, "within_groups": within_groups}
     made = plan(data, data_dir, encoder=encoder, image_size=image_size, queries=queries, **task)
     tested = tests(data, made.unseen, ways, shots, within_groups)
@@ -140,6 +141,7 @@ def compare_command(
             resume=True,
             settings=settings,
             watch=bars.watch,
+            engine=how,
             fabric=fabric,
         )
     if fabric.is_global_zero:
@@ -175,6 +177,7 @@ def train_command(
     lr: options.Rate = 1e-3,
     encoder: options.Encoder = "conv4-strided",
     devices: options.Devices = 1,
+    engine: options.EngineName = "auto",
     checkpoint_seconds: options.Every = 60.0,
     resume: options.Resume = False,
 ) -> None:
@@ -182,7 +185,7 @@ def train_command(
 
     Example: quickstudy train protonet --data omniglot --data-dir DIR --ways 20 --out runs/protonet
     """
-    title = find(method).title
+    title, how = find(method).title, options.engine_named(engine)
     task = {"ways": ways, "shots": shots, "queries": queries, "within_groups": within_groups}
     made = plan(data, data_dir, encoder=encoder, image_size=image_size, **task)
     torch.manual_seed(seed)
@@ -206,6 +209,7 @@ def train_command(
         out=folder,
         checkpoint_seconds=checkpoint_seconds,
         resume=resume,
+        engine=how,
         fabric=fabric,
     )
     with Bars(err, steps, devices) as bars:
@@ -226,6 +230,7 @@ def evaluate_command(
     within_groups: options.Within = False,
     episodes: options.Episodes = 1000,
     seed: options.Seed = 0,
+    engine: options.EngineName = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every per-episode score here.")] = None,
 ) -> None:
     """Test a trained learner on fixed episodes of classes that it has never seen.
@@ -233,11 +238,12 @@ def evaluate_command(
     Example: quickstudy evaluate runs/protonet --ways 5 --shots 1 --episodes 1000 --json scores.json
     """
     keep_freed_memory()
+    how = options.engine_named(engine)
     learner, setting, about = open_run(run)
     classes = unseen_classes(data or about["data"], data_dir, size=setting.size, channels=setting.channels)
     tasks = FewShot(classes, ways or setting.ways, shots or setting.shots, queries, within_groups=within_groups)
     with err.status(f"{episodes} episodes of {classes.name}"):
-        found = evaluate(learner, tasks, episodes=episodes, seed=seed)
+        found = evaluate(learner, tasks, episodes=episodes, seed=seed, engine=how)
     if json_file:
         results = found.results() | {"episodes_hash": found.episodes_hash}
         write_atomically(json_file, json.dumps(results).encode())
@@ -245,7 +251,7 @@ def evaluate_command(
     out.print(
         f"{episodes} episodes {found.episodes_hash[:12]}, chance {found.chance:.0%}, "
         f"ECE {found.calibration_error:.3f}, {found.adapt_seconds * 1000:.1f} ms to adapt, "
-        f"transductive {'yes' if found.transductive else 'no'}"
+        f"transductive {'yes' if found.transductive else 'no'}, computed by {found.engine}"
     )
 
 

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from quickstudy.contract import Episodes, MetaLearner
+from quickstudy.engine import Engine
 from quickstudy.evaluation import Evaluation, Interval, episode_list, evaluate, interval
 from quickstudy.tasks import Tasks
 from quickstudy.training import Progress, Validation, adam, train
@@ -113,6 +114,7 @@ def compare(
     resume: bool = False,
     settings: dict | None = None,
     watch: Watch = lambda name, progress: progress,
+    engine: Engine | None = None,
     fabric: Fabric | None = None,
 ) -> Comparison:
     """Meta-trains learners on one stream of tasks with one budget, and tests them on the same episodes.
@@ -121,7 +123,7 @@ def compare(
         learners: By the name they shall have in tables.
         tasks: Meta-training tasks; every learner sees the same batch at the same step.
         tests: Meta-test tasks by name, such as unseen classes of the same data, or of other data.
-        steps, batch, seed, out, resume, fabric: See `train`; each learner has a folder of its own in `out`.
+        steps, batch, seed, out, resume, engine, fabric: See `train`; each learner has a folder of its own in `out`.
         validate: See `train`.
         episodes: Test episodes of each test.
         shots: Further tests by number of shots, for the curve of accuracy against shots.
@@ -146,15 +148,17 @@ def compare(
             seed=seed,
             out=None if out is None else Path(out) / name,
             resume=resume,
+            engine=engine,
             fabric=fabric,
         )
         for p in watch(name, progress):
             entry.train_seconds, entry.curve = p.seconds, p.curve
         for test, test_tasks in tests.items():
-            entry.tests[test] = evaluate(learner, test_tasks, episodes=episodes, seed=seed, fabric=fabric)
+            found = evaluate(learner, test_tasks, episodes=episodes, seed=seed, engine=engine, fabric=fabric)
+            entry.tests[test] = found
             entry.strip[test] = _answers(learner, strip[test], fabric)
             entry.by_shots[test] = {
-                k: evaluate(learner, more, episodes=shot_episodes, seed=seed, fabric=fabric).result
+                k: evaluate(learner, more, episodes=shot_episodes, seed=seed, engine=found.engine, fabric=fabric).result
                 for k, more in (shots or {}).get(test, {}).items()
             }
     asked = {"steps": steps, "batch": batch, "lr": lr, "episodes": episodes, "seed": seed, **(settings or {})}

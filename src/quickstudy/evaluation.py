@@ -120,6 +120,7 @@ class Evaluation:
             "expected_calibration_error": self.calibration_error,
             "adapt_ms": self.adapt_seconds * 1000,
             "transductive": self.transductive,
+            "engine": str(self.engine),
             "scores": {name: values.tolist() for name, values in self.scores.items()},
         }
 
@@ -196,8 +197,8 @@ def evaluate_batch(learner: MetaLearner, engine: Engine, batch: Episodes) -> Sco
     """What is found of a batch, whose tasks the engine spreads over chunks and threads."""
     found = engine.each(learner, evaluate_chunk, engine.split(batch))
     scores = {name: torch.cat([chunk[0][name] for chunk in found]) for name in found[0][0]}
-    bins = None if found[0][1] is None else torch.stack([chunk[1] for chunk in found]).sum(0)
-    return scores, bins, statistics.median(chunk[2] for chunk in found)
+    bins = [chunk[1] for chunk in found if chunk[1] is not None]
+    return scores, torch.stack(bins).sum(0) if bins else None, statistics.median(chunk[2] for chunk in found)
 
 
 def evaluate_chunk(learner: MetaLearner, batch: Episodes) -> Scores:

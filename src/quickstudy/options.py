@@ -9,6 +9,7 @@ from typer.core import TyperOption
 
 from quickstudy.catalogue import ENCODERS
 from quickstudy.data.sources import SOURCES
+from quickstudy.engine import Engine
 
 
 def at_least(low: int) -> Callable:
@@ -20,6 +21,23 @@ def at_least(low: int) -> Callable:
         return value
 
     return check
+
+
+def engine_named(name: str) -> Engine | None:
+    """The engine of an option's value, STRATEGY[:CHUNK[:WORKERS]]; None for auto.
+
+    Raises:
+        ValueError: Another value.
+    """
+    if name == "auto":
+        return None
+    strategy, *numbers = name.split(":")
+    try:
+        return Engine(strategy, *map(int, numbers))  # pyright: ignore[reportArgumentType]
+    except ValueError as error:
+        raise ValueError(
+            f"--engine is auto or STRATEGY:CHUNK:WORKERS, such as loop:1:2; not {name!r} ({error})."
+        ) from None
 
 
 Data = Annotated[
@@ -49,3 +67,9 @@ Size = Annotated[
 Within = Annotated[bool, typer.Option("--within-groups", help="All classes of a task of one group (one alphabet).")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 Every = Annotated[float, typer.Option(callback=at_least(0), help="Seconds from one checkpoint to the next.")]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="How tasks are computed, STRATEGY:CHUNK:WORKERS (see docs/performance.md); auto probes."
+    ),
+]

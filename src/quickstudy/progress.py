@@ -50,8 +50,12 @@ class Bars:
             Stopped: After Ctrl-C.
         """
         bar = self.bars.add_task(name, total=self.steps, now="")
+        engine = None
         try:
             for p in run:
+                if engine != p.engine:
+                    engine = p.engine
+                    self.bars.console.print(f"{name}: computed by {engine}", soft_wrap=True, highlight=False)
                 best = "" if p.best is None else f"  best {p.best:.1%}" if p.best >= 0 else f"  best {p.best:.3f}"
                 now = f"loss {p.loss:.3f}{best}  {p.tasks_per_second:.0f} tasks/s"
                 self.bars.update(bar, completed=p.step, now=now)

@@ -17,7 +17,7 @@ ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.Sigmoid, nn.ELU, nn.LeakyR
 POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
-class Unsuited(TypeError):
+class Unsuited(ValueError):
     """A network that cannot be run by the strategy asked for."""
 
 

@@ -41,7 +41,11 @@ class FirstBlock(nn.Sequential):
             assert variance is not None
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
         weight, shift = weight * scale[:, None], norm.bias + (bias - mean) * scale
-        y = torch.addmm(shift, patches[0].T, weight.T.contiguous()).relu() if strided else PatchMaximum.apply(patches, weight, shift)
+        y = (
+            torch.addmm(shift, patches[0].T, weight.T.contiguous()).relu()
+            if strided
+            else PatchMaximum.apply(patches, weight, shift)
+        )
         return y.view(examples, height // 2, width // 2, -1).permute(0, 3, 1, 2)
 
     def stacked(self, weights: Mapping[str, Tensor], x: Tensor, tasks: int) -> Tensor:

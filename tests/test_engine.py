@@ -1,0 +1,218 @@
+"""Every way to compute a batch of tasks gives what a plain loop gives."""
+
+import threading
+
+import pytest
+import torch
+from learners import ROWS, conv_net, episodes_for, learner, mlp, tasks_for
+from test_maml import double
+from torch import nn
+
+import quickstudy as qs
+from quickstudy.engine import growing, probe, replica
+from quickstudy.inner_loop import running_by
+from quickstudy.stacked import Unsuited, stacked_call
+
+ENGINES = [
+    qs.Engine(strategy, chunk, workers)
+    for strategy in ("loop", "stacked", "vmap")
+    for chunk, workers in ((None, 1), (1, 1), (3, 1), (1, 2), (2, 3))
+]
+
+
+class Custom(nn.Module):
+    """A network that is no sequence of layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(256, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.two(self.one(x.flatten(1)).tanh())
+
+
+def sequential(*layers: nn.Module) -> nn.Sequential:
+    """Convolutions of a user's own, on 16x16 images."""
+    return nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), *layers, nn.Flatten(), nn.Linear(6 * 8 * 8, 3))
+
+
+NETS = {
+    "mlp": lambda: mlp(256, 16, 3),
+    "custom": Custom,
+    "conv4-batch": lambda: conv_net("batch"),
+    "conv4-group": lambda: conv_net("group"),
+    "conv4-strided": lambda: nn.Sequential(
+        qs.Conv4(width=8, image_size=16, norm="batch", downsample="stride"), nn.Linear(8, 3)
+    ),
+    "own": lambda: sequential(
+        nn.BatchNorm2d(6, track_running_stats=False),
+        nn.ELU(),
+        nn.Conv2d(6, 6, 3, padding="same", groups=2),
+        nn.AvgPool2d(2),
+    ),
+}
+
+
+def gradient(maml: qs.MAML, engine: qs.Engine, episodes: qs.Episodes) -> tuple[torch.Tensor, torch.Tensor]:
+    maml.zero_grad()
+    loss = engine.gradient(maml, episodes)
+    return loss, torch.cat([p.grad.flatten() for p in maml.parameters()])
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize("name", NETS)
+def test_every_engine_gives_the_meta_gradient_of_a_loop_in_float64(name, first_order):
+    torch.manual_seed(0)
+    maml = qs.MAML(NETS[name]().double(), inner_lr=0.1, inner_steps=3, first_order=first_order).train()
+    episodes = double(episodes_for("maml", 5))
+    expected_loss, expected = gradient(maml, qs.Engine(chunk=None), episodes)
+    suited = 0
+    for engine in ENGINES:
+        try:
+            loss, found = gradient(maml, engine, episodes)
+        except Unsuited:
+            assert (engine.strategy == "vmap") == (name not in ("mlp", "custom")) or name == "custom"
+            continue
+        suited += 1
+        assert (found - expected).norm() / expected.norm() < 1e-6, engine
+        assert loss.item() == pytest.approx(expected_loss.item(), abs=1e-9)
+    assert suited >= 10
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.frozen])
+def test_chunks_and_threads_change_no_learners_gradient(name):
+    one, episodes = learner(name).train(), episodes_for(name)
+    if not one.separable:
+        pytest.skip("its running averages move with everything that it sees, so its batch is never divided")
+    _, expected = gradient(one, qs.Engine(chunk=None), episodes)
+    for engine in (qs.Engine(chunk=1), qs.Engine(chunk=3), qs.Engine(chunk=1, workers=2)):
+        _, found = gradient(one, engine, episodes)
+        assert (found - expected).norm() / expected.norm() < 1e-4, engine
+
+
+def test_running_averages_see_the_whole_batch_whatever_the_engine():
+    one, other = learner("protonet").train(), learner("protonet").train()
+    episodes = episodes_for("protonet")
+    one.loss(episodes).backward()
+    qs.Engine(chunk=1, workers=2).gradient(other, episodes)
+    assert all(torch.equal(a, b) for a, b in zip(one.buffers(), other.buffers(), strict=True))
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_an_evaluation_is_the_same_by_every_engine(name):
+    one = learner(name)
+    tasks = tasks_for(name)
+    expected = qs.evaluate(one, tasks, episodes=25, engine=qs.Engine(chunk=None))
+    for engine in (qs.Engine(chunk=1), qs.Engine(chunk=3, workers=2)):
+        found = qs.evaluate(one, tasks, episodes=25, engine=engine)
+        assert found.episodes_hash == expected.episodes_hash
+        for score in expected.scores:
+            torch.testing.assert_close(found.scores[score], expected.scores[score], rtol=1e-3, atol=1e-4)
+
+
+def test_threads_compute_beside_each_other_and_leave_the_number_of_threads_alone():
+    before, names, together = torch.get_num_threads(), set(), threading.Barrier(2, timeout=60)
+
+    def f(mine, item):
+        names.add(threading.current_thread().name)
+        together.wait()
+        assert torch.get_num_threads() == 1
+        return item
+
+    one = learner("maml")
+    assert qs.Engine(workers=2).each(one, f, range(6)) == [0, 1, 2, 3, 4, 5]
+    assert len(names) == 2
+    assert torch.get_num_threads() == before
+
+
+def test_an_error_in_a_thread_is_raised():
+    def f(mine, item):
+        raise RuntimeError(f"item {item}")
+
+    with pytest.raises(RuntimeError, match="item 0"):
+        qs.Engine(workers=2).each(learner("maml"), f, range(4))
+
+
+def test_a_replica_shares_numbers_and_ties_and_has_gradients_of_its_own():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    net[1].weight = net[0].weight
+    twin = replica(net, {})
+    assert twin[1].weight is twin[0].weight
+    assert twin[0].weight.data_ptr() == net[0].weight.data_ptr()
+    twin(torch.ones(2, 4)).sum().backward()
+    assert all(p.grad is None for p in net.parameters())
+    assert len(list(twin.parameters())) == len(list(net.parameters())) == 3
+
+
+class Draws(qs.MAML):
+    """A learner whose loss is random."""
+
+    def loss(self, episodes):
+        return super().loss(episodes) * torch.rand(())
+
+
+def test_a_probe_divides_nothing_that_draws_random_numbers():
+    one, episodes = Draws(mlp(256, 8, 3)).train(), episodes_for("maml")
+    assert probe(one, episodes, lambda engine, some: engine.gradient(one, some)) == qs.Engine(chunk=None)
+
+
+def test_a_probe_tries_strategies_only_where_there_is_an_inner_loop():
+    tried = []
+    episodes = episodes_for("maml")
+    for name in ("maml", "cnp"):
+        probe(learner(name).train(), episodes, lambda engine, some: tried.append(engine.strategy))
+        assert set(tried) == ({"loop", "stacked", "vmap"} if name == "maml" else {"loop"})
+        tried.clear()
+
+
+def test_chunks_grow_up_to_a_share_of_all_tasks():
+    assert [e.chunk for e in growing("loop", 2, 32)] == [1, 4, 16]
+    assert [e.chunk for e in growing("loop", 1, 3)] == [1, 3]
+    assert [e.chunk for e in growing("loop", 4, 3)] == [1]
+
+
+def test_a_run_keeps_its_engine_and_tells_it(tmp_path):
+    engine = qs.Engine("stacked", 2, 1)
+    progress = qs.train(learner("maml"), tasks_for("maml"), steps=4, batch=4, out=tmp_path, engine=engine)
+    assert next(progress).engine == engine
+    progress.close()
+    *_, last = qs.train(learner("maml"), tasks_for("maml"), steps=4, batch=4, out=tmp_path, resume=True)
+    assert last.engine == engine
+    assert last.step == 4
+
+
+def test_a_run_that_is_killed_before_its_first_checkpoint_keeps_the_engine_it_probed(tmp_path):
+    first = qs.train(learner("maml"), tasks_for("maml"), steps=4, batch=4, out=tmp_path, checkpoint_seconds=1e9)
+    engine = next(first).engine
+    assert (tmp_path / "last.safetensors").exists()
+    again = qs.train(learner("maml"), tasks_for("maml"), steps=4, batch=4, out=tmp_path, resume=True)
+    assert next(again).engine == engine
+
+
+def test_what_cannot_be_stacked_is_named():
+    net = nn.Sequential(nn.Linear(4, 4), nn.LSTM(4, 4))
+    with pytest.raises(ValueError, match="'stacked' does not know the layer LSTM; take 'loop'"):
+        stacked_call(net, {}, torch.zeros(2, 3, 4))
+    with pytest.raises(ValueError, match="moves no running averages"):
+        stacked_call(nn.BatchNorm2d(4).train(), {}, torch.zeros(2, 3, 4, 5, 5))
+    maml = qs.MAML(conv_net("batch"))
+    with running_by("vmap"), pytest.raises(ValueError, match="'vmap' takes networks of Linear"):
+        maml.adapt(episodes_for("maml").support)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_engines_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="a strategy is one of loop, stacked, vmap; not 'fast'"):
+        qs.Engine("fast")
+    with pytest.raises(ValueError, match="chunk and workers are at least 1; got 0 and 1"):
+        qs.Engine(chunk=0)
+
+
+def test_statistics_of_an_evaluated_network_are_stacked_too():
+    torch.manual_seed(0)
+    net = qs.Conv4(width=8, image_size=16).train()
+    net(torch.rand(20, 1, 16, 16))
+    net.eval()
+    x = torch.rand(3, 4, 1, 16, 16)
+    torch.testing.assert_close(stacked_call(net, {}, x), torch.stack([net(task) for task in x]))
