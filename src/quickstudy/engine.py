@@ -128,6 +128,13 @@ def one_compute_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def channels_last(learner: MetaLearner) -> None:
+    """Lays the kernels of convolutions out with their channels last: the same numbers, up to twice as fast."""
+    for module in learner.modules():
+        if isinstance(module, nn.Conv2d) and not isinstance(module.weight, nn.UninitializedParameter):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+
+
 def replica(module: Any, seen: dict[int, Any]) -> Any:
     """The same module for another thread: it shares the numbers, and has gradients and attributes of its own."""
     if id(module) not in seen:
@@ -159,7 +166,8 @@ def probe(learner: MetaLearner, episodes: Episodes, compute: Callable[[Engine, E
     for strategy in get_args(Strategy) if choice.asked else ("loop",):
         for workers in sorted({1, min(threads(), len(episodes))}, reverse=True):
             before = 0.0
-            for engine in growing(strategy, workers, len(episodes)):
+            one_by_one = choice.asked and strategy == "loop"  # a larger chunk would only take more memory
+            for engine in growing(strategy, workers, workers if one_by_one else len(episodes)):
                 rate = tasks_per_second(engine, episodes, compute, fastest)
                 if not torch.equal(random, torch.get_rng_state()):
                     return Engine(chunk=None)  # what draws random numbers draws them in one order

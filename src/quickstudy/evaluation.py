@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from quickstudy.contract import Episodes, Examples, MetaLearner
-from quickstudy.engine import Engine, probe
+from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
 from quickstudy.tensors import valid
@@ -161,6 +161,7 @@ def evaluate(
         raise ValueError(f"an interval needs at least 2 episodes, not {episodes}.")
     training = learner.training
     learner.eval()
+    channels_last(learner)
     digest, results, ways = hashlib.sha256(), {}, []
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     for chunk, batch in enumerate(episode_list(tasks, episodes, seed)):

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from quickstudy.checkpoint import fill, load_tensors, save_learner, save_tensors
 from quickstudy.contract import Episodes, MetaLearner
-from quickstudy.engine import Engine, probe
+from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.evaluation import evaluate
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
@@ -197,6 +197,7 @@ def train(
         return iter(())
     optimizer = optimizer or torch.optim.Adam(trainable, lr=1e-3)
     fabric.to_device(learner)
+    channels_last(learner)
     run = _Run(learner, optimizer, scheduler, seed)
     folder = None if out is None else Path(out)
     if folder and resume and (folder / LAST).exists():

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import nn
 
 from quickstudy.encoders.first_block import FirstBlock
@@ -51,9 +50,6 @@ class Conv4(nn.Sequential):
         super().__init__(OrderedDict(blocks=blocks, out=out))
         self.image_size, self.in_channels = image_size, in_channels
         self.out_features = width * (image_size // 16) ** 2 if downsample == "pool" else width
-        for weight in self.parameters():
-            if weight.ndim == 4:  # a layout that is up to twice as fast on a CPU
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def pooled_block(in_channels: int, width: int, norm: Callable[[int], nn.Module]) -> nn.Sequential:
