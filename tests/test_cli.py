@@ -135,7 +135,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(monkeypatch, capfd, folder, 
     assert "no method 'mamal'; there are protonet, maml" in error("train", "mamal", *out)
     assert "no method 'all'" in error("train", "all", *out)
     assert "no method 'x'" in error("compare", "--methods", "protonet,x", *out)
-    assert "it is neither a folder nor one of glyphs" in error("train", "maml", "--data", tmp_path / "none", *out)
+    assert "nor an .arrow file, nor one of glyphs" in error("train", "maml", "--data", tmp_path / "none", *out)
     assert "no such folder" in error("train", "maml", "--data", "omniglot", "--data-dir", tmp_path / "none", *out)
     assert "9-way tasks need 9 classes" in error("train", "maml", "--data", folder, "--ways", 9, *out)
     few = error("train", "maml", "--data", folder, "--ways", 2, "--queries", 15, *out)

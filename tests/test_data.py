@@ -114,7 +114,7 @@ def test_the_parts_of_the_glyphs_have_no_alphabet_in_common():
 
 
 def test_sources_that_are_not_there_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no data 'nothing': it is neither a folder nor one of glyphs"):
+    with pytest.raises(FileNotFoundError, match="no data 'nothing': it is neither a folder, nor an .arrow file, nor"):
         splits("nothing")
     with pytest.raises(ValueError, match="digits are for testing only"):
         splits("digits")

@@ -3,6 +3,7 @@
 from quickstudy.checkpoint import load_learner, load_memory, save_learner, save_memory
 from quickstudy.comparison import Comparison, compare
 from quickstudy.contract import Episodes, Examples, Memory, MetaLearner, categorical, gaussian
+from quickstudy.data.arrow import arrow_data, pack_folder, save_arrow
 from quickstudy.data.digits import digits
 from quickstudy.data.folder import image_folder
 from quickstudy.data.glyphs import glyphs
@@ -50,6 +51,7 @@ __all__ = [
     "Sinusoids",
     "Tasks",
     "Validation",
+    "arrow_data",
     "categorical",
     "compare",
     "digits",
@@ -61,6 +63,8 @@ __all__ = [
     "load_learner",
     "load_memory",
     "omniglot",
+    "pack_folder",
+    "save_arrow",
     "save_learner",
     "save_memory",
     "train",

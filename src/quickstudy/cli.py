@@ -18,6 +18,7 @@ from quickstudy.allocator import keep_freed_memory
 from quickstudy.atomic import write_atomically
 from quickstudy.catalogue import METHODS, build, find
 from quickstudy.comparison import Comparison, compare
+from quickstudy.data.arrow import pack_folder
 from quickstudy.data.digits import digits
 from quickstudy.data.sources import SOURCES, splits, unseen_classes
 from quickstudy.evaluation import evaluate
@@ -257,25 +258,35 @@ def evaluate_command(
 
 @app.command("data")
 def data_command(
-    action: Annotated[str, typer.Argument(help="list, get or check.")],
+    action: Annotated[str, typer.Argument(help="list, get, check or pack.")],
     source: Annotated[str | None, typer.Argument(help=f"{', '.join(SOURCES)}, or a folder.")] = None,
     data_dir: options.DataDir = None,
+    image_size: options.Size = None,
+    file: Annotated[Path | None, typer.Option("--out", help="The .arrow file to pack into.")] = None,
 ) -> None:
-    """List the data there is, get it, or check that what lies on disk is whole.
+    """List the data there is, get it, check that what lies on disk is whole, or pack a folder that outgrows memory.
 
     Example: quickstudy data check omniglot --data-dir DIR
+
+    Example: quickstudy data pack PICTURES --out pictures.arrow
     """
-    if action not in ("list", "get", "check"):
-        raise ValueError(f"no action {action!r}; there are list, get and check.")
+    if action not in ("list", "get", "check", "pack"):
+        raise ValueError(f"no action {action!r}; there are list, get, check and pack.")
     if action == "list":
         rows = Table("data", "what it is", box=None)
         for name, what in SOURCES.items():
             rows.add_row(name, what)
         rows.add_row("PATH", "a folder of CLASS folders with pictures, or train, val and test folders of such")
+        rows.add_row("FILE.arrow", "such a folder, packed into a file that is memory-mapped (quickstudy data pack)")
         out.print(rows)
         return
     if source is None:
         raise ValueError(f"which data to {action}? Name one of {', '.join(SOURCES)}, or a folder.")
+    if action == "pack":
+        if file is None or file.suffix != ".arrow":
+            raise ValueError(f"pack into which file? Pass --out with a name that ends in .arrow, not {file}.")
+        pack_folder(source, file, size=image_size or 84)
+        source = str(file)
     parts = [digits()] if source == "digits" else splits(source, data_dir)
     rows = Table("part", "classes", "examples", "fewest per class", "pixels", box=None)
     for part in parts:
@@ -300,7 +311,7 @@ def main() -> None:
     except FloatingPointError as error:
         err.print(f"quickstudy: {error}", soft_wrap=True, markup=False)
         sys.exit(1)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         err.print(f"quickstudy: {error}", soft_wrap=True, markup=False)
         sys.exit(2)
 

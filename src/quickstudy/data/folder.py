@@ -1,5 +1,6 @@
 """Pictures in folders: `folder/CLASS/*.png`, one folder per class."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,22 +25,27 @@ def image_folder(folder: str | Path, *, size: int = 84, colour: bool = True) -> 
         FileNotFoundError: No such folder.
         ValueError: No class folders, a class without pictures, or a file that is no picture.
     """
-    folder = Path(folder)
+    files = class_files(Path(folder))
+    members = [file for pictures in files.values() for file in pictures]
+    x = torch.stack([read_image(file, str(file), size, "RGB" if colour else "L") for file in members])
+    y = torch.arange(len(files)).repeat_interleave(torch.tensor([len(pictures) for pictures in files.values()]))
+    return LabelledData(Path(folder).name, x, y, tuple(files))
+
+
+def class_files(folder: Path) -> dict[str, list[Path]]:
+    """The picture files of each class of a folder; errors are those of `image_folder`."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}.")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not names:
         raise ValueError(f"{folder} holds no class folders; needed {folder}/CLASS/*.png or *.jpg.")
-    pictures, labels = [], []
-    for c, name in enumerate(names):
-        files = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in SUFFIXES)
-        if not files:
+    files = {name: sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES) for name in names}
+    for name, pictures in files.items():
+        if not pictures:
             raise ValueError(
                 f"class {name!r} in {folder} has no .png or .jpg pictures. Add some, or remove the folder."
             )
-        pictures += [read_image(file, str(file), size, "RGB" if colour else "L") for file in files]
-        labels += [c] * len(files)
-    return LabelledData(folder.name, torch.stack(pictures), torch.tensor(labels), tuple(names))
+    return files
 
 
 def image_folder_splits(
@@ -52,5 +58,10 @@ def image_folder_splits(
         parts = tuple(image_folder(folder / part, size=size, colour=colour) for part in SPLITS)
     else:
         parts = image_folder(folder, size=size, colour=colour).split(0.6, 0.2, 0.2, seed=seed)
-    train, val, test = (replace(part, name=f"{folder.name} {name}") for part, name in zip(parts, SPLITS, strict=True))
+    return named_splits(parts, folder.name)
+
+
+def named_splits(parts: Sequence[LabelledData], name: str) -> tuple[LabelledData, LabelledData, LabelledData]:
+    """Three parts of the same data, called train, val and test."""
+    train, val, test = (replace(part, name=f"{name} {split}") for part, split in zip(parts, SPLITS, strict=True))
     return train, val, test

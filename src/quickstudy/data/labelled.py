@@ -1,7 +1,7 @@
 """Labelled examples, class by class: what tasks are drawn from."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -10,12 +10,46 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Mapped:
+    """Some rows of a memory-mapped tensor, of which only what is drawn is read; selecting more copies none of it.
+
+    Args:
+        whole: The tensor.
+        rows: Which of its rows, in order.
+    """
+
+    whole: Shaped[Tensor, "row *x"]
+    rows: Int[Tensor, " example"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, chosen: Tensor | slice) -> "Mapped":
+        return Mapped(self.whole, self.rows[chosen])
+
+    def index_select(self, dim: int, index: Int[Tensor, " drawn"]) -> Shaped[Tensor, "drawn *x"]:
+        return self.whole.index_select(dim, self.rows[index])
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size([len(self.rows), *self.whole.shape[1:]])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.whole.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.whole.device
+
+
+@dataclass(frozen=True)
 class LabelledData:
-    """Examples with their classes, in memory: images as uint8, which become floats in [0, 1] when drawn.
+    """Examples with their classes: images as uint8, which become floats in [0, 1] when drawn.
 
     Args:
         name: What the data is called in tables and messages.
-        x: The examples.
+        x: The examples, in memory or memory-mapped.
         y: The class of each, as an index into `classes`.
         classes: Class names, without repetition.
         groups: The group of each class, such as its alphabet; None where there are none.
@@ -25,7 +59,7 @@ class LabelledData:
     """
 
     name: str
-    x: Shaped[Tensor, "example *x"]
+    x: Shaped[Tensor, "example *x"] | Mapped
     y: Int[Tensor, " example"]
     classes: tuple[str, ...]
     groups: tuple[str, ...] | None = None
@@ -94,6 +128,8 @@ class LabelledData:
 
     def rotated(self) -> "LabelledData":
         """Four times the classes: every class turned by 0, 90, 180 and 270 degrees is a class of its own."""
+        if isinstance(self.x, Mapped):
+            raise ValueError(f"{self.name} is memory-mapped; turn its classes before they are written.")
         turns = range(4)
         return LabelledData(
             self.name,
@@ -102,6 +138,12 @@ class LabelledData:
             tuple(f"{name}/rot{90 * turn:03d}" for turn in turns for name in self.classes),
             self.groups and self.groups * 4,
         )
+
+    def to(self, device: torch.device | str) -> "LabelledData":
+        """The same data on another device, where tasks are then drawn; labels stay, as drawing begins with them."""
+        if isinstance(self.x, Mapped):
+            raise ValueError(f"{self.name} is memory-mapped, and stays where it is.")
+        return replace(self, x=self.x.to(device))
 
     def keep(self, wanted: Callable[[str], bool], name: str | None = None) -> "LabelledData":
         """The data of the classes whose name is wanted."""

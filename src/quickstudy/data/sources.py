@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from quickstudy.data.arrow import arrow_data
 from quickstudy.data.digits import digits
-from quickstudy.data.folder import image_folder_splits
+from quickstudy.data.folder import image_folder_splits, named_splits
 from quickstudy.data.glyphs import glyphs
 from quickstudy.data.labelled import LabelledData
 from quickstudy.data.omniglot import omniglot
@@ -24,7 +25,7 @@ def splits(
     """The meta-train, meta-validation and meta-test classes of a source.
 
     Args:
-        source: One of `SOURCES`, or the path of a folder of class folders.
+        source: One of `SOURCES`, or the path of a folder of class folders, or of an Arrow file made of one.
         data_dir: Where local data lie; see `omniglot`.
         size: Height and width of the pictures; 84 for folders and 28 otherwise, unless given.
         channels: 3 for colour, 1 for grey; 3 for folders and 1 otherwise, unless given.
@@ -41,8 +42,12 @@ def splits(
         if source == "glyphs":
             return glyph_splits()
         return omniglot(data_dir, split="lake" if source == "omniglot-lake" else "vinyals")
+    if source.endswith(".arrow"):
+        return named_splits(arrow_data(source).split(0.6, 0.2, 0.2), Path(source).stem)
     if not Path(source).is_dir():
-        raise FileNotFoundError(f"no data {source!r}: it is neither a folder nor one of {', '.join(SOURCES)}.")
+        raise FileNotFoundError(
+            f"no data {source!r}: it is neither a folder, nor an .arrow file, nor one of {', '.join(SOURCES)}."
+        )
     return image_folder_splits(source, size=size or FOLDER_SIZE, colour=channels != 1)
 
 
