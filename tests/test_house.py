@@ -13,6 +13,7 @@ ROOMS = [
     ["atomic", "allocator", "seeds", "contract"],
     ["tensors", "stacked"],
     ["inner_loop"],
+    ["implicit"],
     ["encoders"],
     ["data"],
     ["tasks"],

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from learners import conv_net, episodes_for, mlp
@@ -6,7 +8,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 import quickstudy as qs
-from quickstudy.inner_loop import adapt_weights, map_tasks
+from quickstudy.inner_loop import adapt_weights, descend, map_tasks
 
 
 def plain_loop_gradient(net: nn.Module, episodes: qs.Episodes, steps: int, lr: float, first_order=False):
@@ -41,12 +43,13 @@ NETS = {
 
 @pytest.mark.parametrize("steps", [1, 5])
 @pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize("adjoint", [False, True])
 @pytest.mark.parametrize("net", NETS)
-def test_the_meta_gradient_equals_a_plain_loop_in_float64(net, first_order, steps):
+def test_the_meta_gradient_equals_a_plain_loop_in_float64(net, adjoint, first_order, steps):
     torch.manual_seed(0)
     net, episodes = NETS[net]().double(), double(episodes_for("maml"))
     expected = plain_loop_gradient(net, episodes, steps, 0.1, first_order)
-    maml = qs.MAML(net, inner_lr=0.1, inner_steps=steps, first_order=first_order).train()
+    maml = qs.MAML(net, inner_lr=0.1, inner_steps=steps, first_order=first_order, adjoint=adjoint).train()
     maml.loss(episodes).backward()
     found = torch.cat([p.grad.flatten() for p in net.parameters()])
     assert (found - expected).norm() / expected.norm() < 1e-6
@@ -95,10 +98,11 @@ def test_steps_and_rate_at_test_are_apart_from_those_in_training():
 
 def test_vectorized_tasks_equal_a_loop_over_tasks():
     net, support = NETS["mlp"]().double(), double(episodes_for("maml")).support
-    together = adapt_weights(net, dict(net.named_parameters()), support, qs.categorical, steps=3, lr=0.1)
-    wrapped = nn.Sequential(net, nn.Dropout(0.0))  # a layer that is not known to be safe under vmap: a loop
+    descent = partial(descend, steps=3, lr=0.1)
+    together = adapt_weights(net, dict(net.named_parameters()), support, qs.categorical, descent)
+    wrapped = nn.Sequential(net, nn.Dropout(0.0))  # a layer that is not known to be safe together: a loop
     named = {f"0.{name}": weight for name, weight in net.named_parameters()}
-    apart = adapt_weights(wrapped, named, support, qs.categorical, steps=3, lr=0.1)
+    apart = adapt_weights(wrapped, named, support, qs.categorical, descent)
     for name in together:
         torch.testing.assert_close(together[name], apart[f"0.{name}"], rtol=1e-9, atol=1e-12)
 

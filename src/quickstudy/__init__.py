@@ -18,17 +18,22 @@ from quickstudy.methods.in_context.in_context_transformer import InContextTransf
 from quickstudy.methods.metric.prototypical_network import PrototypicalNetwork
 from quickstudy.methods.model_based.neural_process import NeuralProcess
 from quickstudy.methods.model_based.snail import SNAIL
+from quickstudy.methods.optimization.anil import ANIL
+from quickstudy.methods.optimization.imaml import IMAML
 from quickstudy.methods.optimization.maml import MAML
 from quickstudy.methods.transfer.fine_tune import FineTune
 from quickstudy.methods.transfer.from_scratch import FromScratch
 from quickstudy.methods.transfer.linear_probe import LinearProbe
-from quickstudy.tasks import FewShot, Sinusoids, Tasks
+from quickstudy.tasks import Augmented, FewShot, Sinusoids, Tasks
 from quickstudy.training import Progress, Validation, train
 
 __all__ = [
+    "ANIL",
+    "IMAML",
     "MAML",
     "MLP",
     "SNAIL",
+    "Augmented",
     "Comparison",
     "Conv4",
     "Engine",

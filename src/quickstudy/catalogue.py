@@ -13,6 +13,8 @@ from quickstudy.methods.in_context.in_context_transformer import InContextTransf
 from quickstudy.methods.metric.prototypical_network import PrototypicalNetwork
 from quickstudy.methods.model_based.neural_process import NeuralProcess
 from quickstudy.methods.model_based.snail import SNAIL
+from quickstudy.methods.optimization.anil import ANIL
+from quickstudy.methods.optimization.imaml import IMAML
 from quickstudy.methods.optimization.maml import MAML
 from quickstudy.methods.transfer.fine_tune import FineTune
 from quickstudy.methods.transfer.from_scratch import FromScratch
@@ -57,7 +59,7 @@ class Setting:
             raise ValueError(f"no encoder {self.encoder!r}; there are {', '.join(ENCODERS)}.")
         return ENCODERS[self.encoder](self.channels, self.size, norm)
 
-    def network(self, norm: Norm) -> nn.Module:
+    def network(self, norm: Norm) -> nn.Sequential:
         """A new encoder under a new linear head: from images to logits."""
         encoder = self.backbone(norm)
         return nn.Sequential(encoder, nn.Linear(out_features(encoder), self.ways))
@@ -96,6 +98,20 @@ METHODS: dict[str, Method] = {
         "initial weights from which a few gradient steps suffice",
         "the weights after those steps",
         lambda s: MAML(s.network("group"), inner_lr=0.1, inner_steps=3, test_inner_steps=5),
+    ),
+    "anil": Method(
+        "ANIL",
+        "optimization",
+        "features, and initial weights of the last layer",
+        "the last layer's weights after a few gradient steps",
+        lambda s: ANIL(*s.network("running")),
+    ),
+    "imaml": Method(
+        "iMAML",
+        "optimization",
+        "initial weights near which every task has a good solution",
+        "the weights at the minimum of its loss, pulled towards the initial ones",
+        lambda s: IMAML(s.network("group")),
     ),
     "snail": Method(
         "SNAIL",

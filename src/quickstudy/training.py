@@ -19,6 +19,7 @@ from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.evaluation import evaluate
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
+from quickstudy.tasks.ahead import Ahead
 
 LAST, KEPT = "last.safetensors", "learner.safetensors"
 
@@ -229,12 +230,13 @@ def _steps(
 
     if run.step >= steps:  # it was finished before: tell where it stands
         yield progress(run.curve[-1][1], 0.0, run.curve[-1][2])
-    if "train" not in run.engines:
-        run.engines["train"] = _probe(run, tasks, batch, fabric)
+    ahead = Ahead(lambda step: tasks.sample(batch, seeded(run.seed, "train", step)))
+    if run.step < steps and "train" not in run.engines:
+        run.engines["train"] = _probe(run, ahead.batch(run.step), fabric)
         save()  # so that a run that is killed goes on by the same engine, to the same bits
     while run.step < steps:
         start = time.monotonic()
-        losses.append(_outer_step(run, tasks, batch, clip, folder, fabric))
+        losses.append(_outer_step(run, ahead.batch(run.step), clip, folder, fabric))
         busy += time.monotonic() - start
         validation = None
         if validate and (run.step % validate.every == 0 or run.step == steps):
@@ -269,29 +271,31 @@ def _validate(run: _Run, validate: Validation, fabric: Fabric) -> float:
     return score
 
 
-def _probe(run: _Run, tasks: Tasks, batch: int, fabric: Fabric) -> Engine:
+def _probe(run: _Run, episodes: Episodes, fabric: Fabric) -> Engine:
     """The engine that is fastest on the first process; what was probed leaves no trace."""
     run.learner.train()
-    share = _share(run, tasks, batch, fabric)
     with torch.random.fork_rng(devices=[]):
-        engine = probe(run.learner, share, lambda engine, some: engine.gradient(run.learner, some, fabric.autocast))
+        engine = probe(
+            run.learner,
+            _share(episodes, fabric),
+            lambda engine, some: engine.gradient(run.learner, some, fabric.autocast),
+        )
     run.optimizer.zero_grad()
     return fabric.broadcast(engine)
 
 
-def _share(run: _Run, tasks: Tasks, batch: int, fabric: Fabric) -> Episodes:
-    """This process's part of the batch of this step."""
-    episodes = tasks.sample(batch, seeded(run.seed, "train", run.step))
+def _share(episodes: Episodes, fabric: Fabric) -> Episodes:
+    """This process's part of a batch."""
     return fabric.to_device(episodes[fabric.global_rank :: fabric.world_size])
 
 
-def _outer_step(run: _Run, tasks: Tasks, batch: int, clip: float | None, folder: Path | None, fabric: Fabric) -> float:
+def _outer_step(run: _Run, episodes: Episodes, clip: float | None, folder: Path | None, fabric: Fabric) -> float:
     """One step of the optimizer on one batch of tasks; the loss comes back."""
     run.learner.train()
     run.optimizer.zero_grad()
     with torch.random.fork_rng(devices=[]):  # what is random inside a loss depends on the step alone
         torch.manual_seed(seeded(run.seed, "loss", run.step).initial_seed())
-        loss = run.engines["train"].gradient(run.learner, _share(run, tasks, batch, fabric), fabric.autocast)
+        loss = run.engines["train"].gradient(run.learner, _share(episodes, fabric), fabric.autocast)
     if fabric.world_size > 1:
         _average_gradients(run.learner, fabric)
     loss = float(fabric.all_reduce(loss, reduce_op="mean"))  # pyright: ignore[reportArgumentType]

@@ -5,6 +5,11 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from quickstudy.contract import Episodes
+from quickstudy.tasks.augmented import Augmented as Augmented
+from quickstudy.tasks.augmented import crop as crop
+from quickstudy.tasks.augmented import flip as flip
+from quickstudy.tasks.augmented import mixup as mixup
+from quickstudy.tasks.augmented import rotate as rotate
 from quickstudy.tasks.few_shot import FewShot as FewShot
 from quickstudy.tasks.sinusoid import Sinusoids as Sinusoids
 

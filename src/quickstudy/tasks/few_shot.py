@@ -108,7 +108,8 @@ def distinct(sizes: Int[Tensor, " row"], count: int, generator: torch.Generator)
     """For each row, `count` different numbers below its size, in random order (the largest of random keys)."""
     most = int(sizes.max())
     keys = torch.rand(len(sizes), most, generator=generator)
-    keys[torch.arange(most) >= sizes[:, None]] = -1
+    if int(sizes.min()) < most:
+        keys[torch.arange(most) >= sizes[:, None]] = -1
     return keys.topk(count, dim=1).indices
 
 

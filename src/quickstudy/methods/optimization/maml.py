@@ -1,11 +1,13 @@
 """Model-agnostic meta-learning (Finn, Abbeel & Levine, 2017). https://arxiv.org/abs/1703.03400"""
 
+from functools import partial
+
 from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from quickstudy.contract import Examples, MetaLearner, categorical
-from quickstudy.inner_loop import Likelihood, Weights, adapt_weights, apply_weights
+from quickstudy.inner_loop import Likelihood, Weights, adapt_weights, apply_weights, descend
 from quickstudy.tensors import forbid_running_statistics
 
 
@@ -23,6 +25,7 @@ class MAML(MetaLearner):
         test_inner_steps: Steps when evaluating; as many as in training unless given (the paper takes 3 on Omniglot).
         test_inner_lr: Step size when evaluating; that of training unless given.
         first_order: Leave the second derivatives out (section 5.2).
+        adjoint: Compute inner steps anew in the backward pass, so that memory does not grow with them.
         likelihood: `categorical` or `gaussian`, from the net's outputs to a distribution.
 
     Raises:
@@ -38,25 +41,21 @@ class MAML(MetaLearner):
         test_inner_steps: int | None = None,
         test_inner_lr: float | None = None,
         first_order: bool = False,
+        adjoint: bool = False,
         likelihood: Likelihood = categorical,
     ):
         super().__init__()
         forbid_running_statistics(net, "MAML")
-        self.net, self.first_order, self.likelihood = net, first_order, likelihood
+        self.net, self.first_order, self.adjoint, self.likelihood = net, first_order, adjoint, likelihood
         self.inner_lr, self.inner_steps = inner_lr, inner_steps
         self.test_inner_lr = inner_lr if test_inner_lr is None else test_inner_lr
         self.test_inner_steps = inner_steps if test_inner_steps is None else test_inner_steps
 
     def adapt(self, support: Examples) -> Weights:
-        return adapt_weights(
-            self.net,
-            dict(self.net.named_parameters()),
-            support,
-            self.likelihood,
-            steps=self.inner_steps if self.training else self.test_inner_steps,
-            lr=self.inner_lr if self.training else self.test_inner_lr,
-            first_order=self.first_order,
-        )
+        steps = self.inner_steps if self.training else self.test_inner_steps
+        lr = self.inner_lr if self.training else self.test_inner_lr
+        descent = partial(descend, steps=steps, lr=lr, first_order=self.first_order, adjoint=self.adjoint)
+        return adapt_weights(self.net, dict(self.net.named_parameters()), support, self.likelihood, descent)  # eq. 1
 
     def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Distribution:
         return self.likelihood(apply_weights(self.net, memory, x))

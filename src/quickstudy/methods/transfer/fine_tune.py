@@ -1,11 +1,13 @@
 """Transfer learning by fine-tuning every weight, the opponent that meta-learning must beat."""
 
+from functools import partial
+
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
-from quickstudy.inner_loop import Weights, adapt_weights, apply_weights
+from quickstudy.inner_loop import Weights, adapt_weights, apply_weights, descend
 from quickstudy.methods.transfer.pretraining import supervised_loss
 from quickstudy.tensors import number_of_ways, out_features
 
@@ -36,9 +38,8 @@ class FineTune(MetaLearner):
         ways, zeros = number_of_ways(support), self.head.weight.new_zeros
         weights: dict[str, Tensor] = {f"0.{name}": weight for name, weight in self.encoder.named_parameters()}
         weights |= {"1.weight": zeros(ways, out_features(self.encoder)), "1.bias": zeros(ways)}
-        return adapt_weights(
-            self._network(ways), weights, support, categorical, steps=self.steps, lr=self.lr, first_order=True
-        )
+        descent = partial(descend, steps=self.steps, lr=self.lr, first_order=True)
+        return adapt_weights(self._network(ways), weights, support, categorical, descent)
 
     def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Categorical:
         return categorical(apply_weights(self._network(memory["1.weight"].shape[1]), memory, x))

@@ -1,11 +1,13 @@
 """No transfer at all: what the support set teaches a network that has seen nothing else."""
 
+from functools import partial
+
 from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from quickstudy.contract import Examples, MetaLearner, categorical
-from quickstudy.inner_loop import Likelihood, Weights, adapt_weights, apply_weights
+from quickstudy.inner_loop import Likelihood, Weights, adapt_weights, apply_weights, descend
 from quickstudy.tensors import forbid_running_statistics
 
 
@@ -31,10 +33,8 @@ class FromScratch(MetaLearner):
         self.net, self.steps, self.lr, self.likelihood = net.requires_grad_(False), steps, lr, likelihood
 
     def adapt(self, support: Examples) -> Weights:
-        weights = dict(self.net.named_parameters())
-        return adapt_weights(
-            self.net, weights, support, self.likelihood, steps=self.steps, lr=self.lr, first_order=True
-        )
+        descent = partial(descend, steps=self.steps, lr=self.lr, first_order=True)
+        return adapt_weights(self.net, dict(self.net.named_parameters()), support, self.likelihood, descent)
 
     def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Distribution:
         return self.likelihood(apply_weights(self.net, memory, x))

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from learners import toy_data
+
+import quickstudy as qs
+from quickstudy.seeds import seeded
+from quickstudy.tasks import crop, flip, mixup, rotate
+from quickstudy.tasks.augmented import beta
+
+X = torch.rand(3, 4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_flip_mirrors_about_half_of_the_images_and_changes_no_pixel():
+    found = flip(X.repeat(1, 100, 1, 1, 1), seeded(0, 1))
+    mirrored = (found == X.repeat(1, 100, 1, 1, 1).flip(-1)).flatten(2).all(2)
+    same = (found == X.repeat(1, 100, 1, 1, 1)).flatten(2).all(2)
+    assert (mirrored ^ same).all()
+    assert 0.4 < mirrored.float().mean() < 0.6
+
+
+def test_a_crop_shifts_each_image_by_itself():
+    found, shifts = crop(2)(X, seeded(0, 1)), set()
+    for image, before in zip(found.flatten(0, 1), X.flatten(0, 1), strict=True):
+        wide = torch.nn.functional.pad(before, (2, 2, 2, 2))
+        matches = [(i, j) for i in range(5) for j in range(5) if torch.equal(image, wide[:, i : i + 8, j : j + 8])]
+        assert len(matches) == 1
+        shifts.add(matches[0])
+    assert len(shifts) > 4
+
+
+def test_a_rotation_turns_about_the_centre_by_no_more_than_asked():
+    torch.testing.assert_close(rotate(0)(X, seeded(0, 1)), X)
+
+    centre = torch.zeros(1, 1, 1, 9, 9)
+    centre[..., 4, 4] = 1
+    assert rotate(180)(centre, seeded(0, 1))[..., 4, 4].item() == pytest.approx(1)
+    beside = torch.zeros(1, 50, 1, 9, 9)
+    beside[..., 4, 7] = 1  # to the right of the centre: its angle afterwards is that of the turn
+    turned = rotate(40)(beside, seeded(0, 1))[0, :, 0]
+    mass, place = turned.sum((1, 2)), torch.arange(9.0) - 4
+    angles = torch.atan2((turned.sum(2) * place).sum(1) / mass, (turned.sum(1) * place).sum(1) / mass).rad2deg()
+    assert 30 < angles.abs().max() < 43
+    assert angles.min() < -20 < 20 < angles.max()
+
+
+def test_mixup_keeps_the_larger_part_of_each_image_and_takes_the_rest_from_its_own_task():
+    x = torch.eye(4).view(1, 4, 1, 2, 2).repeat(2, 1, 1, 1, 1)
+    x[1] *= 10
+    found = mixup(1.0)(x, seeded(0, 1)).flatten(2)
+    torch.testing.assert_close(found.sum(-1), torch.tensor([[1.0] * 4, [10.0] * 4]))
+    assert (found[0].argmax(-1) == torch.arange(4)).all()
+    assert found[0].diagonal().min() >= 0.5
+    assert found[0].diagonal().min() < 0.95
+
+
+def test_the_weights_of_mixup_are_beta_distributed():
+    found = beta(2.0, torch.zeros(100, 100, 1, 1, 1), seeded(0, 1)).flatten()
+    assert found.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert found.var().item() == pytest.approx(1 / 20, abs=0.002)
+
+
+def test_augmented_tasks_are_a_function_of_the_seed_and_keep_their_labels():
+    plain = qs.FewShot(toy_data(), 3, 2, 4)
+    tasks = qs.Augmented(plain, [flip, crop(2), rotate(10), mixup(0.2)])
+    one, two = (tasks.sample(4, seeded(0, 5)) for _ in range(2))
+    before = plain.sample(4, seeded(0, 5))
+    assert torch.equal(one.query.x, two.query.x)
+    assert not torch.equal(one.query.x, before.query.x)
+    assert torch.equal(one.query.y, before.query.y)
+    assert one.query.x.shape == before.query.x.shape
+    assert isinstance(tasks, qs.Tasks)
