@@ -155,7 +155,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(monkeypatch, capfd, folder, 
         ("train", "--lr", "nan", "--lr is at least 0, not nan."),
         ("train", "--validation-episodes", 1, "--validation-episodes is at least 2, not 1."),
         ("train", "--image-size", 0, "--image-size is at least 1, not 0."),
-        ("train", "--devices", 3, "--batch 16 cannot be shared out evenly over --devices 3."),
+        ("train", "--devices", 3, "--batch 16 cannot be shared out evenly over 3 processes."),
         ("compare", "--episodes", 1, "--episodes is at least 2, not 1."),
     ],
 )
@@ -248,6 +248,32 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(folder, tmp_path):
     step = int(re.search(r"stopped protonet after step (\d+) of 400", error)[1])
     assert load_tensors(tmp_path / "run" / "last.safetensors")[1]["step"] == step
     assert re.search(r"Go on with: quickstudy train protonet .*--resume", error)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes the way Linux lists them")
+def test_a_process_that_dies_stops_the_run_which_one_process_then_ends_as_it_would_have(folder, tmp_path):
+    pair = ["--devices", "2", "--batch", "2", "--steps", "60", "--checkpoint-seconds", "0"]
+    finish(spawn(folder, tmp_path / "whole", *pair))
+    run = spawn(folder, tmp_path / "run", *pair)
+    wait_for(tmp_path / "run" / "last.safetensors")
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    error = run.communicate(timeout=30)[1]
+    assert run.returncode == 1
+    assert "quickstudy: another process of this run has stopped, so process 0 stops too (" in error
+    assert re.search(r"Go on with: quickstudy train protonet .*--resume", error)
+    step = load_tensors(tmp_path / "run" / "last.safetensors")[1]["step"]
+    assert step < 60
+    alone = ["--batch", "2", "--steps", "60", "--resume"]
+    finish(spawn(folder, tmp_path / "run", *alone))
+    one, two = (load_tensors(tmp_path / which / "last.safetensors")[1]["curve"] for which in ("whole", "run"))
+    assert [row[0] for row in one] == [row[0] for row in two] == list(range(1, 61))
+    torch.testing.assert_close(*(torch.tensor([row[1] for row in curve]) for curve in (one, two)), rtol=0.02, atol=0.02)
+
+
+def finish(run: subprocess.Popen) -> None:
+    error = run.communicate(timeout=120)[1]
+    assert run.returncode == 0, error
 
 
 def wait_for(path: Path, seconds: float = 60) -> None:

@@ -19,7 +19,7 @@ ROOMS = [
     ["tasks"],
     ["methods"],
     ["catalogue"],
-    ["checkpoint", "engine"],
+    ["checkpoint", "engine", "processes"],
     ["evaluation"],
     ["training"],
     ["comparison", "runs", "progress"],

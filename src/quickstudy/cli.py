@@ -1,6 +1,7 @@
 """The command line: compare, train, evaluate, data."""
 
 import json
+import os
 import shlex
 import sys
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from quickstudy.data.digits import digits
 from quickstudy.data.sources import SOURCES, splits, unseen_classes
 from quickstudy.evaluation import evaluate
 from quickstudy.plan import plan, tests, tests_by_shots
+from quickstudy.processes import ProcessLost, processes
 from quickstudy.progress import Bars, Stopped
 from quickstudy.runs import ABOUT, begin, learner_about, open_run
 from quickstudy.tasks import FewShot
@@ -54,13 +56,10 @@ def quickstudy(
     """Meta-learning: train over many small tasks, so that a new task is learned from a handful of examples."""
 
 
-def processes(devices: int, batch: int) -> Fabric:
+def launcher(devices: int, batch: int) -> Fabric:
     """The processes of this command, of which only the first speaks; they are not started yet."""
     keep_freed_memory()
-    if batch % devices:
-        raise ValueError(f"--batch {batch} cannot be shared out evenly over --devices {devices}.")
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    fabric = Fabric(accelerator=accelerator, devices=devices, strategy="ddp" if devices > 1 else "auto")
+    fabric = processes(devices, batch)
     if not fabric.is_global_zero:
         out.quiet = err.quiet = True
     return fabric
@@ -118,7 +117,7 @@ def compare_command(
         learners[name] = build(name, made.setting)
     settings = {"data": data, "methods": chosen, "encoder": encoder, "queries": queries, **task}
     settings |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr, "episodes": episodes}
-    fabric = processes(devices, batch)
+    fabric = launcher(devices, batch)
     if fabric.is_global_zero:
         begin(folder, settings, resume=resume)
         for name in chosen:
@@ -193,7 +192,7 @@ def train_command(
     learner = build(method, made.setting)
     about = learner_about(method, made.setting) | {"data": data, "queries": queries, "within_groups": within_groups}
     about |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr}
-    fabric = processes(devices, batch)
+    fabric = launcher(devices, batch)
     if fabric.is_global_zero:
         begin(folder, about, resume=resume)
     fabric.launch()
@@ -308,6 +307,11 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("\nstopped.")
         sys.exit(130)
+    except ProcessLost as lost:
+        command = [word for word in sys.argv[1:] if word != "--resume"]
+        sys.stderr.write(f"quickstudy: {lost} Go on with: quickstudy {shlex.join([*command, '--resume'])}\n")
+        sys.stderr.flush()
+        os._exit(1)  # at once: what else there is to close would wait for the process that is gone
     except FloatingPointError as error:
         err.print(f"quickstudy: {error}", soft_wrap=True, markup=False)
         sys.exit(1)

@@ -61,7 +61,11 @@ class Engine:
         return f"{self.strategy}, {tasks} at a time{where}"
 
     def gradient(
-        self, learner: MetaLearner, episodes: Episodes, precision: Precision = nullcontext
+        self,
+        learner: MetaLearner,
+        episodes: Episodes,
+        precision: Precision = nullcontext,
+        before_last: Callable[[], None] = lambda: None,
     ) -> Float[Tensor, ""]:
         """The learner's loss on a batch, whose gradient is added to that of its parameters.
 
@@ -69,16 +73,21 @@ class Engine:
             learner: In training mode.
             episodes: The batch.
             precision: Makes the context in which losses are computed, such as `Fabric.autocast`.
+            before_last: Is called before the backward pass that completes the gradients, where there is such a one.
         """
+        whole = self if learner.separable else Engine(self.strategy, None)
+        chunks = whole.split(episodes)
+        ordered = whole.workers == 1 or len(chunks) == 1
 
         def one_chunk(mine: MetaLearner, chunk: Episodes) -> Tensor:
             with precision():
                 loss = mine.loss(chunk) * (len(chunk) / len(episodes))
+            if ordered and chunk is chunks[-1]:
+                before_last()
             loss.backward()
             return loss.detach()
 
-        whole = self if learner.separable else Engine(self.strategy, None)
-        losses, replicas = whole._spread(learner, one_chunk, whole.split(episodes))
+        losses, replicas = whole._spread(learner, one_chunk, chunks)
         for own, *others in zip(*(one.parameters() for one in [learner, *replicas]), strict=True):
             for gradient in (other.grad for other in others if other.grad is not None):
                 own.grad = gradient if own.grad is None else own.grad + gradient

@@ -17,6 +17,7 @@ from quickstudy.checkpoint import fill, load_tensors, save_learner, save_tensors
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.evaluation import evaluate
+from quickstudy.processes import Averages, together
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
 from quickstudy.tasks.ahead import Ahead
@@ -75,6 +76,7 @@ class _Run:
     optimizer: Optimizer
     scheduler: LRScheduler | None
     seed: int
+    world: int
     step: int = 0
     best: float | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -95,6 +97,7 @@ class _Run:
         about = {
             "learner": type(self.learner).__name__,
             "seed": self.seed,
+            "world": self.world,
             "step": self.step,
             "best": self.best,
             "seconds": self.seconds,
@@ -111,7 +114,7 @@ class _Run:
         fill(self.learner, tensors, about, path)
         if about["seed"] != self.seed or (about["scheduler"] is None) != (self.scheduler is None):
             raise ValueError(f"{path} is of a run with seed {about['seed']} or another schedule; resume with its own.")
-        self.step, self.best = about["step"], about["best"]
+        self.step, self.best, self.world = about["step"], about["best"], about["world"]
         self.seconds, self.curve = about["seconds"], about["curve"]
         self.engines = {use: Engine(**engine) for use, engine in about["engines"].items()}
         self.best_weights = {k[5:]: v for k, v in tensors.items() if k.startswith("best.")}
@@ -183,6 +186,7 @@ def train(
 
     Raises:
         ValueError: A batch that cannot be shared out, or a checkpoint that does not fit.
+        ProcessLost: Another process of the run has stopped.
         FloatingPointError: The loss is no longer a finite number.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
@@ -199,10 +203,12 @@ def train(
     optimizer = optimizer or torch.optim.Adam(trainable, lr=1e-3)
     fabric.to_device(learner)
     channels_last(learner)
-    run = _Run(learner, optimizer, scheduler, seed)
+    run = _Run(learner, optimizer, scheduler, seed, fabric.world_size)
     folder = None if out is None else Path(out)
     if folder and resume and (folder / LAST).exists():
         run.load(folder / LAST)
+        if run.world != fabric.world_size:  # each process has other tasks and threads than before: probe again
+            run.world, run.engines = fabric.world_size, {}
     if engine:
         run.engines = {"train": engine, "validate": engine}
     return _steps(run, tasks, steps, batch, clip, validate, folder, checkpoint_seconds, fabric)
@@ -263,7 +269,8 @@ def _steps(
 def _validate(run: _Run, validate: Validation, fabric: Fabric) -> float:
     """The validation score at this step; the weights are kept if it is the best so far."""
     engine = run.engines.get("validate")
-    found = evaluate(run.learner, validate.tasks, episodes=validate.episodes, engine=engine, fabric=fabric)
+    with together():
+        found = evaluate(run.learner, validate.tasks, episodes=validate.episodes, engine=engine, fabric=fabric)
     run.engines["validate"], score = found.engine, found.goodness
     if run.best is None or score > run.best:
         run.best = score
@@ -293,12 +300,15 @@ def _outer_step(run: _Run, episodes: Episodes, clip: float | None, folder: Path 
     """One step of the optimizer on one batch of tasks; the loss comes back."""
     run.learner.train()
     run.optimizer.zero_grad()
-    with torch.random.fork_rng(devices=[]):  # what is random inside a loss depends on the step alone
+    engine, share, world = run.engines["train"], _share(episodes, fabric), fabric.world_size
+    averages = Averages(run.learner, world) if world > 1 else None
+    with torch.random.fork_rng(devices=[]), together():  # what is random inside a loss depends on the step alone
         torch.manual_seed(seeded(run.seed, "loss", run.step).initial_seed())
-        loss = run.engines["train"].gradient(run.learner, _share(episodes, fabric), fabric.autocast)
-    if fabric.world_size > 1:
-        _average_gradients(run.learner, fabric)
-    loss = float(fabric.all_reduce(loss, reduce_op="mean"))  # pyright: ignore[reportArgumentType]
+        if averages is None:
+            mean = engine.gradient(run.learner, share, fabric.autocast)
+        else:
+            mean = averages.finish(engine.gradient(run.learner, share, fabric.autocast, averages.listen))
+    loss = mean.item()
     if not math.isfinite(loss):
         last = (
             f"the last good checkpoint is {folder / LAST}" if folder and (folder / LAST).exists() else "none was saved"
@@ -314,10 +324,3 @@ def _outer_step(run: _Run, episodes: Episodes, clip: float | None, folder: Path 
         run.scheduler.step()
     run.step += 1
     return loss
-
-
-def _average_gradients(learner: MetaLearner, fabric: Fabric) -> None:
-    gradients = [p.grad for p in learner.parameters() if p.grad is not None]
-    flat = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
-    for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):  # type: ignore[union-attr]
-        gradient.copy_(averaged.view_as(gradient))
