@@ -177,6 +177,63 @@ def sinusoid(tasks: int, steps: int) -> dict[str, Contestant]:
     return ours(mine, tasks) | theirs({name: peer(name) for name in peers.MAML}, tasks)
 
 
+def anil(tasks: int) -> dict[str, Contestant]:
+    def peer(name: str) -> Callable[[], Unit]:
+        def make() -> Unit:
+            *encoder, head = peers.usual_conv4(1, 64, 28, 5, "pool")
+            step, data = peers.ANIL[name](nn.Sequential(*encoder), head, 0.1, 5), images(tasks)
+            return lambda: step(batch(data))
+
+        return make
+
+    def mine() -> Unit:
+        return training(qs.ANIL(qs.Conv4(norm="batch"), nn.Linear(64, 5), inner_lr=0.1, inner_steps=5), images(tasks))
+
+    return ours(mine, tasks) | theirs({name: peer(name) for name in peers.ANIL}, tasks)
+
+
+def protonet(ways: int, shots: int, evaluate: bool) -> dict[str, Contestant]:
+    """End to end, each by its own sampler, from the same drawings in memory."""
+    drawings = qs.glyphs(ways * 2)
+    assert isinstance(drawings.x, torch.Tensor)
+    episodes = 20
+
+    def peer() -> Unit:
+        *encoder, _ = peers.usual_conv4(1, 64, 28, 5, "pool")
+        for layer in encoder:
+            if isinstance(layer, nn.BatchNorm2d):  # the running averages that easyfsl's users have
+                layer.__init__(64)
+        work = peers.easyfsl_evaluation if evaluate else peers.easyfsl_training
+        return work(drawings.x, drawings.y, nn.Sequential(*encoder), ways, shots, 15, episodes)
+
+    def mine() -> Unit:
+        learner, tasks = qs.PrototypicalNetwork(qs.Conv4()), qs.FewShot(drawings, ways, shots, min(15, 20 - shots))
+        if evaluate:
+            engine = qs.evaluate(learner, tasks, episodes=episodes).engine
+            return lambda: qs.evaluate(learner, tasks, episodes=episodes, engine=engine)
+        steps = qs.train(learner, tasks, steps=10**6, batch=4, clip=None)
+        return lambda: [next(steps) for _ in range(episodes // 4)]
+
+    return ours(mine, episodes) | theirs({"easyfsl": peer}, episodes)
+
+
+def drawing(shots: int, queries: int) -> dict[str, Contestant]:
+    """Nothing but drawing tasks: 5-way, from 1,200 classes of 20 drawings of 28x28 pixels in memory."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (24_000, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    data = qs.LabelledData("noise", x, torch.arange(1200).repeat_interleave(20), tuple(map(str, range(1200))))
+    count = 256
+
+    def mine() -> Unit:
+        tasks = qs.FewShot(data, 5, shots, queries)
+        return lambda: tasks.sample(count, generator)
+
+    def peer() -> Unit:
+        return peers.easyfsl_episodes(x, data.y, 5, shots, queries, count)
+
+    return ours(mine, count) | theirs({"easyfsl": peer}, count)
+
+
 WORKLOADS: dict[str, Callable[[], dict[str, Contestant]]] = {
     f"maml-{downsample}-{steps}-steps-{tasks}-tasks": lambda d=downsample, s=steps, t=tasks: maml(d, s, t)
     for downsample in ("pool", "stride")
@@ -187,6 +244,12 @@ WORKLOADS |= {
     "own-encoder-84": lambda: own(4),
     "maml-evaluation-10-steps": lambda: evaluation(10),
     "sinusoid-5-steps-25-tasks": lambda: sinusoid(25, 5),
+    "anil-pool-5-steps-4-tasks": lambda: anil(4),
+    "protonet-training-5-way": lambda: protonet(5, 5, evaluate=False),
+    "protonet-training-60-way": lambda: protonet(60, 5, evaluate=False),
+    "protonet-evaluation-5-way": lambda: protonet(5, 5, evaluate=True),
+    "drawing-1-shot-15-queries": lambda: drawing(1, 15),
+    "drawing-1-shot-1-query": lambda: drawing(1, 1),
 }
 
 

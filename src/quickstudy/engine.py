@@ -6,7 +6,6 @@ have one compute thread each, with a backward pass per chunk: memory is that of 
 
 import copy
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Precision = Callable[[], AbstractContextManager]
 
-REPEATS = 3
+RUNS = (4, 20)
+"""How often an engine is tried, at least and at most."""
+ENOUGH = 0.1
+"""Seconds after which it has been tried enough."""
 CLEARLY = 1.1
 """How many times as fast a plan must be to be taken in place of an earlier one."""
 
@@ -200,19 +202,19 @@ def growing(strategy: Strategy, workers: int, tasks: int) -> Iterator[Engine]:
 def tasks_per_second(
     engine: Engine, episodes: Episodes, compute: Callable[[Engine, Episodes], Any], fastest: float
 ) -> float:
-    """Of a few runs, the median; of the first run alone, if that is far from the fastest; zero if it cannot run."""
+    """The best of a few runs; of the first alone, if that is far from the fastest; zero if it cannot run."""
     some = episodes[: engine.workers * (engine.chunk or len(episodes))]
-    rates = []
-    for _ in range(1 + REPEATS):
+    seconds: list[float] = []
+    while len(seconds) < RUNS[0] or (len(seconds) < RUNS[1] and sum(seconds) < ENOUGH):
         start = now(episodes)
         try:
             compute(engine, some)
         except Unsuited:
             return 0.0
-        rates.append(len(some) / (now(episodes) - start))
-        if rates[0] < fastest / 2:
-            return rates[0]
-    return statistics.median(rates[1:])
+        seconds.append(now(episodes) - start)
+        if len(some) / seconds[0] < fastest / 2:
+            break
+    return len(some) / min(seconds)
 
 
 def now(episodes: Episodes) -> float:
