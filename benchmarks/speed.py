@@ -3,7 +3,7 @@
     python benchmarks/speed.py WORKLOAD... [--rounds 15] [--out benchmarks/results]
 
 Every contestant is a process of its own, so that its threads, its memory and its allocator are its own; they take
-turns, one unit of work at a time, and only one computes at any moment. Peers compute on one thread and on as many as
+turns, and only one computes at any moment. Peers compute on one thread and on as many as
 there are cores. quickstudy is as its command line starts it: the engine probed, freed memory kept by the allocator.
 """
 
@@ -28,6 +28,8 @@ import quickstudy as qs
 from quickstudy.allocator import keep_freed_memory
 
 Unit = Callable[[], object]
+TURN = 0.3
+"""Seconds that a turn lasts at least, so that a processor that has idled is awake."""
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -195,7 +197,8 @@ def anil(tasks: int) -> dict[str, Contestant]:
 def protonet(ways: int, shots: int, evaluate: bool) -> dict[str, Contestant]:
     """End to end, each by its own sampler, from the same drawings in memory."""
     drawings = qs.glyphs(ways * 2)
-    assert isinstance(drawings.x, torch.Tensor)
+    x = drawings.x
+    assert isinstance(x, torch.Tensor)
     episodes = 20
 
     def peer() -> Unit:
@@ -204,7 +207,7 @@ def protonet(ways: int, shots: int, evaluate: bool) -> dict[str, Contestant]:
             if isinstance(layer, nn.BatchNorm2d):  # the running averages that easyfsl's users have
                 layer.__init__(64)
         work = peers.easyfsl_evaluation if evaluate else peers.easyfsl_training
-        return work(drawings.x, drawings.y, nn.Sequential(*encoder), ways, shots, 15, episodes)
+        return work(x, drawings.y, nn.Sequential(*encoder), ways, shots, 15, episodes)
 
     def mine() -> Unit:
         learner, tasks = qs.PrototypicalNetwork(qs.Conv4()), qs.FewShot(drawings, ways, shots, min(15, 20 - shots))
@@ -254,7 +257,7 @@ WORKLOADS |= {
 
 
 def compete(workload: str, name: str) -> None:
-    """One contestant: makes itself ready, works a unit for every line that it reads, and tells its seconds."""
+    """One contestant: makes itself ready, works for every line that it reads, and tells the seconds of a unit."""
     contestant = WORKLOADS[workload]()[name]
     torch.manual_seed(0)
     torch.set_num_threads(contestant.threads)
@@ -264,9 +267,11 @@ def compete(workload: str, name: str) -> None:
     unit()
     print("ready", flush=True)
     for _ in sys.stdin:
-        start = time.perf_counter()
-        unit()
-        print(time.perf_counter() - start, flush=True)
+        start, units = time.perf_counter(), 0
+        while units == 0 or time.perf_counter() - start < TURN:
+            unit()
+            units += 1
+        print((time.perf_counter() - start) / units, flush=True)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, flush=True)
 
 
