@@ -9,7 +9,7 @@ from test_maml import double
 from torch import nn
 
 import quickstudy as qs
-from quickstudy.engine import growing, probe, replica
+from quickstudy.engine import growing, probe, replica, undivided
 from quickstudy.inner_loop import running_by
 from quickstudy.stacked import Unsuited, stacked_call
 
@@ -80,23 +80,38 @@ def test_every_engine_gives_the_meta_gradient_of_a_loop_in_float64(name, first_o
 
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.frozen])
-def test_chunks_and_threads_change_no_learners_gradient(name):
-    one, episodes = learner(name).train(), episodes_for(name)
-    if not one.separable:
-        pytest.skip("its running averages move with everything that it sees, so its batch is never divided")
-    _, expected = gradient(one, qs.Engine(chunk=None), episodes)
-    for engine in (qs.Engine(chunk=1), qs.Engine(chunk=3), qs.Engine(chunk=1, workers=2)):
-        _, found = gradient(one, engine, episodes)
-        assert (found - expected).norm() / expected.norm() < 1e-4, engine
+def test_chunks_and_threads_change_no_learners_gradient_nor_its_running_averages(name):
+    episodes = double(episodes_for(name, 5))
+    found = []
+    for engine in (qs.Engine(chunk=None), qs.Engine(chunk=1), qs.Engine(chunk=3), qs.Engine(chunk=1, workers=3)):
+        one = learner(name).double().train()
+        loss = engine.gradient(one, episodes)
+        found.append([loss, *(p.grad for p in one.parameters()), *one.buffers()])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-10)
 
 
-def test_running_averages_see_the_whole_batch_whatever_the_engine():
-    one, other = learner("protonet").train(), learner("protonet").train()
-    episodes = episodes_for("protonet")
-    one.loss(episodes).backward()
-    qs.Engine(chunk=1, workers=2).gradient(other, episodes)
-    assert all(torch.equal(a, b) for a, b in zip(one.buffers(), other.buffers(), strict=True))
-    assert all(torch.equal(a.grad, b.grad) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+def test_a_learner_is_divided_as_far_as_its_layers_allow():
+    assert undivided(learner("maml").train()) is None
+    assert undivided(learner("protonet").train()) == "team"
+    assert undivided(learner("protonet").eval()) is None
+    foreign = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
+    assert undivided(qs.PrototypicalNetwork(foreign).train()) == "whole"
+    assert undivided(qs.PrototypicalNetwork(nn.Sequential(nn.Flatten(), nn.Dropout())).train()) == "whole"
+
+
+def test_a_thread_that_fails_does_not_leave_its_team_waiting():
+    class Fails(qs.PrototypicalNetwork):
+        def loss(self, episodes):
+            if episodes.support.classes[0, 0] == marked:
+                raise RuntimeError("this share fails")
+            return super().loss(episodes)
+
+    one, episodes = Fails(qs.Conv4(width=8, image_size=16)).train(), episodes_for("protonet", 4)
+    marked = episodes.support.classes[2, 0]
+    with pytest.raises(RuntimeError, match="this share fails"):
+        qs.Engine(chunk=None, workers=2).gradient(one, episodes)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -164,6 +179,28 @@ def test_a_probe_tries_strategies_only_where_there_is_an_inner_loop():
         probe(learner(name).train(), episodes, lambda engine, some: tried.append(engine.strategy))
         assert set(tried) == ({"loop", "stacked", "vmap"} if name == "maml" else {"loop"})
         tried.clear()
+
+
+@pytest.mark.parametrize("name", ["protonet", "maml"])
+def test_a_probe_leaves_no_trace(name):
+    found = []
+    for engine in (None, qs.Engine(chunk=None)):
+        one = learner(name).double()
+        tasks = Doubled(tasks_for(name))
+        losses = [p.loss for p in qs.train(one, tasks, steps=2, batch=4, engine=engine)]
+        found.append([torch.tensor(losses), *one.state_dict().values()])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8)
+
+
+class Doubled:
+    """The same tasks in double precision, in which ways to compute them hardly differ."""
+
+    def __init__(self, tasks):
+        self.tasks = tasks
+
+    def sample(self, tasks, generator):
+        return double(self.tasks.sample(tasks, generator))
 
 
 def test_chunks_grow_up_to_a_share_of_all_tasks():

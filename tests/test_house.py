@@ -10,7 +10,7 @@ import quickstudy as qs
 from quickstudy.catalogue import METHODS, Setting, build
 
 ROOMS = [
-    ["atomic", "allocator", "seeds", "contract"],
+    ["atomic", "allocator", "seeds", "contract", "peers"],
     ["tensors", "stacked"],
     ["inner_loop"],
     ["implicit"],

@@ -29,7 +29,7 @@ def plain_loop_gradient(net: nn.Module, episodes: qs.Episodes, steps: int, lr: f
 
 def double(episodes: qs.Episodes) -> qs.Episodes:
     def one(e: qs.Examples) -> qs.Examples:
-        return qs.Examples(e.x.double(), e.y, e.ways)
+        return qs.Examples(e.x.double(), e.y if e.ways else e.y.double(), e.ways, classes=e.classes)
 
     return qs.Episodes(one(episodes.support), one(episodes.query))
 

@@ -130,14 +130,6 @@ class MetaLearner(nn.Module, abc.ABC):
         """
         return any(uses_batch_statistics(module) for module in self.modules())
 
-    @property
-    def separable(self) -> bool:
-        """Whether the loss of a batch is the mean of its tasks' own losses, so that they can be computed apart.
-
-        It is not while layers move running averages over everything they see, or drop out at random.
-        """
-        return not any(module.training and couples_tasks(module) for module in self.modules())
-
     @abc.abstractmethod
     def adapt(self, support: Examples) -> Memory:
         """What is learned of T tasks, all at once, from nothing but their support sets."""
@@ -147,7 +139,11 @@ class MetaLearner(nn.Module, abc.ABC):
         """The predictive distribution over the queries' targets, of batch shape [task, query]."""
 
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
-        """Minus the mean log-likelihood of the query set given the support set, in nats per query."""
+        """Minus the mean log-likelihood of the query set given the support set, in nats per query.
+
+        A method that trains otherwise overrides this, with the mean of something over the tasks: so a batch may be
+        computed in parts.
+        """
         predicted = self.predict(self.adapt(episodes.support), episodes.query.x)
         return negative_log_likelihood(predicted, episodes.query).mean()
 
@@ -177,9 +173,3 @@ def gaussian(mean: Float[Tensor, "*batch d"], std: Float[Tensor, "*batch d"] | N
 def uses_batch_statistics(module: nn.Module) -> bool:
     """Whether this layer normalises by the batch it is given even when evaluating, and so lets examples mix."""
     return not getattr(module, "track_running_stats", True) and isinstance(module, nn.modules.batchnorm._BatchNorm)
-
-
-def couples_tasks(module: nn.Module) -> bool:
-    """Whether what this layer does with one task in training depends on the tasks it has seen before."""
-    drops = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
-    return drops or getattr(module, "running_mean", None) is not None

@@ -10,15 +10,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from dataclasses import dataclass, replace
+from threading import BrokenBarrierError
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from quickstudy.contract import Episodes, MetaLearner
+from quickstudy.encoders.norm import BatchNorm
 from quickstudy.inner_loop import Strategy, running_by
+from quickstudy.peers import Team, member_of
 from quickstudy.stacked import Unsuited
 
 Item = TypeVar("Item")
@@ -39,7 +42,7 @@ class Engine:
 
     Args:
         strategy: How the tasks of a chunk run through an inner loop; see `quickstudy.inner_loop`.
-        chunk: Tasks that a thread computes at a time, which bounds the memory; None for all there are.
+        chunk: Tasks that a thread computes at a time, which bounds the memory; None for its whole share.
         workers: Threads over chunks. With one, PyTorch's own threads share the work inside each operation.
 
     Example:
@@ -58,9 +61,10 @@ class Engine:
             raise ValueError(f"chunk and workers are at least 1; got {self.chunk} and {self.workers}.")
 
     def __str__(self) -> str:
-        tasks = "all tasks" if self.chunk is None else f"{self.chunk} task{'s' * (self.chunk > 1)}"
+        if self.chunk is None:
+            return f"{self.strategy}, all tasks at once" + f", shared by {self.workers} threads" * (self.workers > 1)
         where = f" on each of {self.workers} threads" if self.workers > 1 else ""
-        return f"{self.strategy}, {tasks} at a time{where}"
+        return f"{self.strategy}, {self.chunk} task{'s' * (self.chunk > 1)} at a time{where}"
 
     def gradient(
         self,
@@ -77,9 +81,11 @@ class Engine:
             precision: Makes the context in which losses are computed, such as `Fabric.autocast`.
             before_last: Is called before the backward pass that completes the gradients, where there is such a one.
         """
-        whole = self if learner.separable else Engine(self.strategy, None)
-        chunks = whole.split(episodes)
-        ordered = whole.workers == 1 or len(chunks) == 1
+        engine = self if undivided(learner) is None else replace(self, chunk=None)
+        if undivided(learner) == "whole":
+            engine = replace(engine, workers=1)
+        chunks = engine.split(episodes)
+        ordered = engine.workers == 1 or len(chunks) == 1
 
         def one_chunk(mine: MetaLearner, chunk: Episodes) -> Tensor:
             with precision():
@@ -89,7 +95,7 @@ class Engine:
             loss.backward()
             return loss.detach()
 
-        losses, replicas = whole._spread(learner, one_chunk, chunks)
+        losses, replicas = engine._spread(learner, one_chunk, chunks)
         for own, *others in zip(*(one.parameters() for one in [learner, *replicas]), strict=True):
             for gradient in (other.grad for other in others if other.grad is not None):
                 own.grad = gradient if own.grad is None else own.grad + gradient
@@ -103,7 +109,7 @@ class Engine:
 
     def split(self, episodes: Episodes) -> list[Episodes]:
         """The chunks of a batch."""
-        chunk = self.chunk or len(episodes)
+        chunk = self.chunk or -(-len(episodes) // self.workers)
         return [episodes[start : start + chunk] for start in range(0, len(episodes), chunk)]
 
     def _spread(
@@ -113,19 +119,19 @@ class Engine:
         if workers == 1:
             with running_by(self.strategy):
                 return [f(learner, item) for item in items], []
-        replicas = [replica(learner, {}) for _ in range(workers)]
+        replicas, team = [replica(learner, {}) for _ in range(workers)], Team(workers)
         grad = torch.is_grad_enabled()
 
         def work(worker: int) -> list[Result]:
-            with torch.set_grad_enabled(grad), running_by(self.strategy):
+            with torch.set_grad_enabled(grad), running_by(self.strategy), member_of(team, worker):
                 return [f(replicas[worker], item) for item in items[worker::workers]]
 
-        with (
-            one_compute_thread(),
-            ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            shares = list(pool.map(work, range(workers)))
-        return [shares[i % workers][i // workers] for i in range(len(items))], replicas
+        with one_compute_thread(), ThreadPoolExecutor(workers, "engine", torch.set_num_threads, (1,)) as pool:
+            shares = [pool.submit(work, worker) for worker in range(workers)]
+        errors = [error for error in (share.exception() for share in shares) if error]
+        for error in sorted(errors, key=lambda error: isinstance(error, BrokenBarrierError)):
+            raise error  # the one for which the others stopped waiting, first
+        return [shares[i % workers].result()[i // workers] for i in range(len(items))], replicas
 
 
 @contextmanager
@@ -159,6 +165,20 @@ def _leaf(parameter: nn.Parameter, seen: dict[int, Any]) -> nn.Parameter:
     return seen.setdefault(id(parameter), nn.Parameter(parameter.detach(), parameter.requires_grad))
 
 
+def undivided(learner: MetaLearner) -> Literal["team", "whole"] | None:
+    """What keeps the tasks of a batch from being computed apart while training.
+
+    Returns:
+        "whole" where layers draw random numbers, or move running averages by themselves: one thread computes all;
+        "team" where the statistics of batches are summed over threads, each of which computes its share at once.
+    """
+    coupled = [m for m in learner.modules() if m.training and getattr(m, "running_mean", None) is not None]
+    drops = any(m.training and isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in learner.modules())
+    if drops or any(not isinstance(m, BatchNorm) for m in coupled):
+        return "whole"
+    return "team" if coupled else None
+
+
 def probe(learner: MetaLearner, episodes: Episodes, compute: Callable[[Engine, Episodes], Any]) -> Engine:
     """The fastest engine for a learner on tasks like these, found by trying a few on some of them.
 
@@ -169,8 +189,6 @@ def probe(learner: MetaLearner, episodes: Episodes, compute: Callable[[Engine, E
         episodes: A batch such as will be computed.
         compute: What an engine shall do with a batch.
     """
-    if learner.training and not learner.separable:
-        return Engine(chunk=None)
     with running_by("loop") as choice, torch.no_grad():
         learner.adapt(episodes.support[:1])
     best, fastest, random = Engine(chunk=None), 0.0, torch.get_rng_state()
@@ -178,7 +196,11 @@ def probe(learner: MetaLearner, episodes: Episodes, compute: Callable[[Engine, E
         for workers in sorted({1, min(threads(), len(episodes))}, reverse=True):
             before = 0.0
             one_by_one = choice.asked and strategy == "loop"  # a larger chunk would only take more memory
-            for engine in growing(strategy, workers, workers if one_by_one else len(episodes)):
+            for engine in (
+                [Engine(strategy, None, workers)]
+                if undivided(learner)
+                else growing(strategy, workers, workers if one_by_one else len(episodes))
+            ):
                 rate = tasks_per_second(engine, episodes, compute, fastest)
                 if not torch.equal(random, torch.get_rng_state()):
                     return Engine(chunk=None)  # what draws random numbers draws them in one order

@@ -281,6 +281,7 @@ def _validate(run: _Run, validate: Validation, fabric: Fabric) -> float:
 def _probe(run: _Run, episodes: Episodes, fabric: Fabric) -> Engine:
     """The engine that is fastest on the first process; what was probed leaves no trace."""
     run.learner.train()
+    before = [buffer.clone() for buffer in run.learner.buffers()]
     with torch.random.fork_rng(devices=[]):
         engine = probe(
             run.learner,
@@ -288,6 +289,8 @@ def _probe(run: _Run, episodes: Episodes, fabric: Fabric) -> Engine:
             lambda engine, some: engine.gradient(run.learner, some, fabric.autocast),
         )
     run.optimizer.zero_grad()
+    for buffer, kept in zip(run.learner.buffers(), before, strict=True):
+        buffer.copy_(kept)
     return fabric.broadcast(engine)
 
 

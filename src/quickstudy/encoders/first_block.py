@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn.functional import pad
 
 from quickstudy.encoders.norm import remember
+from quickstudy.peers import alone, sum_over_peers
 from quickstudy.stacked import apart, together
 
 ROWS = 2048  # of the output at a time, so that it stays in the cache
@@ -24,7 +25,7 @@ class FirstBlock(nn.Sequential):
 
     def forward(self, input: Float[Tensor, "example channel height width"]) -> Tensor:
         convolution, norm = self[0], self[1]
-        if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and _suits(input, norm)):
+        if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and _suits(input)):
             return super().forward(input)
         examples, _, height, width = input.shape
         strided = convolution.stride[0] == 2
@@ -32,9 +33,9 @@ class FirstBlock(nn.Sequential):
         weight = convolution.weight.flatten(1)  # [D, channel x 9]
         bias = 0 if convolution.bias is None else convolution.bias
         if norm.training or not norm.track_running_stats:
-            mean, covariance = moments(patches)
+            mean, covariance, count = moments(patches, shared=norm.track_running_stats)
             mean, variance = weight @ mean + bias, ((weight @ covariance) * weight).sum(1)
-            remember(norm, mean, variance, patches.shape[0] * patches.shape[2])
+            remember(norm, mean, variance, count)
         else:
             mean, variance = norm.running_mean, norm.running_var
             assert mean is not None
@@ -55,12 +56,11 @@ class FirstBlock(nn.Sequential):
         return together(torch.stack(outputs))
 
 
-def _suits(x: Tensor, norm: nn.BatchNorm2d) -> bool:
-    """On a CPU, in full precision, as long as no gradient of the images and no other process's statistics count."""
+def _suits(x: Tensor) -> bool:
+    """On a CPU, in full precision, as long as no gradient of the images is asked for."""
     even = x.shape[-1] % 2 == 0 and x.shape[-2] % 2 == 0
     plain = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
-    shared = norm.training and norm.track_running_stats and torch.distributed.is_initialized()
-    return plain and even and not shared and not x.requires_grad
+    return plain and even and not x.requires_grad
 
 
 def lay_out(x: Float[Tensor, "example channel height width"], strided: bool) -> Float[Tensor, "place patch row"]:
@@ -73,11 +73,15 @@ def lay_out(x: Float[Tensor, "example channel height width"], strided: bool) -> 
     return windows.reshape(1 if strided else 4, 9 * x.shape[1], -1)
 
 
-def moments(patches: Float[Tensor, "place patch row"]) -> tuple[Tensor, Tensor]:
-    """The mean and the covariance of the patches."""
-    mean = patches.mean((0, 2))
+def moments(patches: Float[Tensor, "place patch row"], shared: bool) -> tuple[Tensor, Tensor, Tensor | int]:
+    """The mean and the covariance of the patches, and their number; over all peers, where these share statistics."""
+    count, mean = patches.shape[0] * patches.shape[2], patches.mean((0, 2))
+    if shared and not alone():
+        sums = sum_over_peers(torch.cat([mean * count, mean.new_tensor([count])]))
+        count, mean = sums[-1], sums[:-1] / sums[-1]
     centred = patches - mean[:, None]
-    return mean, (centred @ centred.mT).sum(0) / (patches.shape[0] * patches.shape[2])
+    scatter = (centred @ centred.mT).sum(0)
+    return mean, (sum_over_peers(scatter) if shared and not alone() else scatter) / count, count
 
 
 def products(patches: Float[Tensor, "place patch row"], weight: Float[Tensor, "d patch"]) -> Tensor:

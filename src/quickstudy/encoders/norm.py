@@ -14,39 +14,25 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from quickstudy.peers import SumOverPeers, alone, leads
 from quickstudy.stacked import batch_norm
 
 Norm = Literal["running", "batch", "group", "none"]
 
 
-class SumOverProcesses(torch.autograd.Function):
-    """The sum of every process's tensor; the gradient is the sum of every process's gradient."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        total = x.clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        return SumOverProcesses.apply(gradient)  # pyright: ignore[reportReturnType]
-
-
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation with running averages, over all processes: as if one process held the whole batch."""
+    """Batch normalisation with running averages, over all peers: as if one thread held the whole batch."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        if not self.training or alone():
             return super().forward(input)
-        sums = torch.stack([input.sum((0, 2, 3)), input.square().sum((0, 2, 3))])  # [2, channel]
-        count = torch.tensor(input.numel() / input.shape[1], device=input.device)
-        sums, count = SumOverProcesses.apply(sums), SumOverProcesses.apply(count)  # pyright: ignore[reportAssignmentType]
-        mean = sums[0] / count
-        variance = sums[1] / count - mean.square()
-        remember(self, mean, variance, count)
+        count = torch.tensor([input.numel() / input.shape[1]], dtype=input.dtype, device=input.device)
+        sums = SumOverPeers.apply(torch.cat([input.sum((0, 2, 3)), input.square().sum((0, 2, 3)), count]))
+        mean, square = (sums[:-1] / sums[-1]).chunk(2)  # pyright: ignore[reportIndexIssue,reportOptionalSubscript]
+        variance = square - mean.square()
+        remember(self, mean, variance, sums[-1])  # pyright: ignore[reportIndexIssue,reportOptionalSubscript]
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return input * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        return torch.addcmul((self.bias - mean * scale)[:, None, None], input, scale[:, None, None])
 
     def stacked(self, weights: Mapping[str, Tensor], x: Tensor, tasks: int) -> Tensor:
         return batch_norm(self, weights["weight"], weights["bias"], x, tasks)
@@ -55,7 +41,7 @@ class BatchNorm(nn.BatchNorm2d):
 @torch.no_grad()
 def remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: Tensor | int) -> None:
     """Moves a layer's running averages, where it keeps any, towards the statistics of a batch of so many values."""
-    if not norm.track_running_stats:
+    if not norm.track_running_stats or not leads():
         return
     assert norm.running_mean is not None
     assert norm.running_var is not None

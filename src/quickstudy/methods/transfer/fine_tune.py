@@ -30,10 +30,6 @@ class FineTune(MetaLearner):
         self.encoder, self.steps, self.lr = encoder, steps, lr
         self.head = nn.Linear(out_features(encoder), classes)
 
-    @property
-    def separable(self) -> bool:
-        return False  # the loss is the mean over examples, of whichever task
-
     def adapt(self, support: Examples) -> Weights:
         ways, zeros = number_of_ways(support), self.head.weight.new_zeros
         weights: dict[str, Tensor] = {f"0.{name}": weight for name, weight in self.encoder.named_parameters()}

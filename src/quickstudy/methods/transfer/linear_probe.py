@@ -31,10 +31,6 @@ class LinearProbe(MetaLearner):
         self.encoder, self.C = encoder, C
         self.head = nn.Linear(out_features(encoder), classes)
 
-    @property
-    def separable(self) -> bool:
-        return False  # the loss is the mean over examples, of whichever task
-
     def adapt(self, support: Examples) -> dict[str, Tensor]:
         with torch.no_grad():
             z = per_task(self.encoder, support.x).cpu()  # [T, S, D]
