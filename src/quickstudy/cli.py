@@ -56,10 +56,10 @@ def quickstudy(
     """Meta-learning: train over many small tasks, so that a new task is learned from a handful of examples."""
 
 
-def launcher(devices: int, batch: int) -> Fabric:
+def launcher(devices: int, batch: int, precision: str) -> Fabric:
     """The processes of this command, of which only the first speaks; they are not started yet."""
     keep_freed_memory()
-    fabric = processes(devices, batch)
+    fabric = processes(devices, batch, precision)
     if not fabric.is_global_zero:
         out.quiet = err.quiet = True
     return fabric
@@ -93,6 +93,7 @@ def compare_command(
     lr: options.Rate = 1e-3,
     encoder: options.Encoder = "conv4-strided",
     devices: options.Devices = 1,
+    precision: options.Precision = "float32",
     engine: options.EngineName = "auto",
     folder: Annotated[
         Path, typer.Option("--out", help="Folder for results.json, report.html and the learners.")
@@ -116,8 +117,8 @@ def compare_command(
         torch.manual_seed(seed)
         learners[name] = build(name, made.setting)
     settings = {"data": data, "methods": chosen, "encoder": encoder, "queries": queries, **task}
-    settings |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr, "episodes": episodes}
-    fabric = launcher(devices, batch)
+    settings |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr, "episodes": episodes, "precision": precision}
+    fabric = launcher(devices, batch, precision)
     if fabric.is_global_zero:
         begin(folder, settings, resume=resume)
         for name in chosen:
@@ -177,6 +178,7 @@ def train_command(
     lr: options.Rate = 1e-3,
     encoder: options.Encoder = "conv4-strided",
     devices: options.Devices = 1,
+    precision: options.Precision = "float32",
     engine: options.EngineName = "auto",
     checkpoint_seconds: options.Every = 60.0,
     resume: options.Resume = False,
@@ -191,8 +193,8 @@ def train_command(
     torch.manual_seed(seed)
     learner = build(method, made.setting)
     about = learner_about(method, made.setting) | {"data": data, "queries": queries, "within_groups": within_groups}
-    about |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr}
-    fabric = launcher(devices, batch)
+    about |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr, "precision": precision}
+    fabric = launcher(devices, batch, precision)
     if fabric.is_global_zero:
         begin(folder, about, resume=resume)
     fabric.launch()

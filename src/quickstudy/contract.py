@@ -158,6 +158,7 @@ def negative_log_likelihood(predicted: Distribution, examples: Examples) -> Floa
 
 def categorical(logits: Float[Tensor, "*batch way"]) -> Categorical:
     """The likelihood of classification: a network's outputs are logits."""
+    logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
     return Categorical(logits=logits, validate_args=False)  # validation looks at values, which vmap cannot
 
 
@@ -166,6 +167,7 @@ def gaussian(mean: Float[Tensor, "*batch d"], std: Float[Tensor, "*batch d"] | N
 
     By itself a mean has variance 1/2, at which minus the log-likelihood is the squared error, plus a constant.
     """
+    mean = mean.float() if mean.dtype in (torch.bfloat16, torch.float16) else mean
     std = torch.full_like(mean, 0.5**0.5) if std is None else std
     return Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)
 

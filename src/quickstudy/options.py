@@ -10,6 +10,7 @@ from typer.core import TyperOption
 from quickstudy.catalogue import ENCODERS
 from quickstudy.data.sources import SOURCES
 from quickstudy.engine import Engine
+from quickstudy.processes import PRECISIONS
 
 
 def at_least(low: int) -> Callable:
@@ -72,4 +73,7 @@ EngineName = Annotated[
     typer.Option(
         "--engine", help="How tasks are computed, STRATEGY:CHUNK:WORKERS (see docs/performance.md); auto probes."
     ),
+]
+Precision = Annotated[
+    str, typer.Option(help=f"Of meta-training: {', '.join(PRECISIONS)}; weights and evaluations are float32 always.")
 ]

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -23,12 +24,27 @@ class ProcessLost(RuntimeError):
     """Another process of this run has stopped, so that this one cannot go on."""
 
 
-def processes(devices: int, batch: int) -> Fabric:
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
+    "float32": "32-true",
+    "bfloat16": "bf16-mixed",
+    "tf32": "32-true",
+}
+"""By name, as Lightning Fabric calls them: how losses are computed; weights and their updates are float32 always."""
+
+
+def processes(devices: int, batch: int, precision: str = "float32") -> Fabric:
     """The processes of this command, not started yet; under torchrun or SLURM as many as those have started.
 
     Raises:
-        ValueError: A batch that cannot be shared out over them.
+        ValueError: A batch that cannot be shared out over them, or a precision that there is not.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"--precision is one of {', '.join(PRECISIONS)}; not {precision!r}.")
+    if precision == "tf32":
+        if not torch.cuda.is_available():
+            raise ValueError("--precision tf32 is a mode of NVIDIA GPUs, and there is none; take float32 or bfloat16.")
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
     nodes = 1
     for environment in (TorchElasticEnvironment, SLURMEnvironment):
         if environment.detect():
@@ -37,7 +53,13 @@ def processes(devices: int, batch: int) -> Fabric:
         raise ValueError(f"--batch {batch} cannot be shared out evenly over {devices * nodes} processes.")
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     strategy = "ddp" if devices * nodes > 1 else "auto"
-    return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy)
+    return Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision=PRECISIONS[precision],
+    )
 
 
 @contextmanager

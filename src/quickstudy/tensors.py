@@ -46,8 +46,10 @@ def class_means(z: Float[Tensor, "task support d"], support: Examples) -> Float[
 def squared_distances(
     a: Float[Tensor, "task query d"], b: Float[Tensor, "task way d"]
 ) -> Float[Tensor, "task query way"]:
-    """The squared Euclidean distance of every pair, as |a|^2 - 2 a.b + |b|^2."""
-    return a.square().sum(-1)[:, :, None] - 2 * a @ b.mT + b.square().sum(-1)[:, None]
+    """The squared Euclidean distance of every pair, as |a|^2 - 2 a.b + |b|^2; in full precision always."""
+    with torch.autocast(a.device.type, enabled=False):
+        a, b = (z.float() if z.dtype in (torch.bfloat16, torch.float16) else z for z in (a, b))
+        return a.square().sum(-1)[:, :, None] - 2 * a @ b.mT + b.square().sum(-1)[:, None]
 
 
 def out_features(encoder: nn.Module) -> int:

@@ -26,13 +26,14 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or alone():
             return super().forward(input)
-        count = torch.tensor([input.numel() / input.shape[1]], dtype=input.dtype, device=input.device)
-        sums = SumOverPeers.apply(torch.cat([input.sum((0, 2, 3)), input.square().sum((0, 2, 3)), count]))
+        x = input.float() if input.dtype in (torch.bfloat16, torch.float16) else input
+        count = x.new_tensor([x.numel() / x.shape[1]])
+        sums = SumOverPeers.apply(torch.cat([x.sum((0, 2, 3)), x.square().sum((0, 2, 3)), count]))
         mean, square = (sums[:-1] / sums[-1]).chunk(2)  # pyright: ignore[reportIndexIssue,reportOptionalSubscript]
         variance = square - mean.square()
         remember(self, mean, variance, sums[-1])  # pyright: ignore[reportIndexIssue,reportOptionalSubscript]
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return torch.addcmul((self.bias - mean * scale)[:, None, None], input, scale[:, None, None])
+        return torch.addcmul((self.bias - mean * scale)[:, None, None], x, scale[:, None, None]).to(input.dtype)
 
     def stacked(self, weights: Mapping[str, Tensor], x: Tensor, tasks: int) -> Tensor:
         return batch_norm(self, weights["weight"], weights["bias"], x, tasks)
