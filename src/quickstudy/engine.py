@@ -8,7 +8,7 @@ import copy
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from threading import BrokenBarrierError
@@ -126,8 +126,14 @@ class Engine:
             with torch.set_grad_enabled(grad), running_by(self.strategy), member_of(team, worker):
                 return [f(replicas[worker], item) for item in items[worker::workers]]
 
-        with one_compute_thread(), ThreadPoolExecutor(workers, "engine", torch.set_num_threads, (1,)) as pool:
-            shares = [pool.submit(work, worker) for worker in range(workers)]
+        with one_compute_thread(), ThreadPoolExecutor(workers - 1, "engine", torch.set_num_threads, (1,)) as pool:
+            others = [pool.submit(work, worker) for worker in range(1, workers)]
+            first: Future[list[Result]] = Future()  # this thread's own share: it is awake, and on a core
+            try:
+                first.set_result(work(0))
+            except Exception as error:
+                first.set_exception(error)
+        shares = [first, *others]
         errors = [error for error in (share.exception() for share in shares) if error]
         for error in sorted(errors, key=lambda error: isinstance(error, BrokenBarrierError)):
             raise error  # the one for which the others stopped waiting, first
