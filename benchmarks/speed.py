@@ -1,6 +1,7 @@
 """Tasks per second and peak memory of quickstudy and of its peers, in turns.
 
     python benchmarks/speed.py WORKLOAD... [--rounds 15] [--out benchmarks/results]
+    python benchmarks/speed.py                    prints a row for each workload that was measured
 
 Every contestant is a process of its own, so that its threads, its memory and its allocator are its own; they take
 turns, and only one computes at any moment. Peers compute on one thread and on as many as
@@ -323,9 +324,30 @@ def table(results: dict[str, dict]) -> str:
     return "\n".join(rows)
 
 
+def summary(folder: Path) -> str:
+    """A row for each workload measured: quickstudy beside the peer that was fastest at its best number of threads."""
+    rows = [
+        "| workload | quickstudy, tasks/s | fastest peer | its tasks/s | ratio | peak memory, GiB | theirs | machine |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(folder.glob("speed-*.json")):
+        about = json.loads(path.read_text())
+        results = about["results"]
+        mine = results["quickstudy"]
+        name, best = max(
+            ((name, r) for name, r in results.items() if r["peer"] and not name.startswith("floor")),
+            key=lambda item: item[1]["tasks_per_second"],
+        )
+        ratio = f"{mine['tasks_per_second'] / best['tasks_per_second']:.2f}"
+        rates = [f"{r['tasks_per_second']:.1f} ({r['slowest']:.1f} to {r['fastest']:.1f})" for r in (mine, best)]
+        cells = [about["workload"], rates[0], name, rates[1], ratio, f"{mine['peak_gib']:.2f}"]
+        rows.append("| " + " | ".join([*cells, f"{best['peak_gib']:.2f}", about["machine"]]) + " |")
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="+", choices=WORKLOADS)
+    parser.add_argument("workloads", nargs="*", choices=[*WORKLOADS, []])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="peers whose name contains this")
     parser.add_argument("--out", type=Path, help="folder for a JSON file per workload")
@@ -334,6 +356,8 @@ def main() -> None:
     if asked.compete:
         compete(asked.workloads[0], asked.compete)
         return
+    if not asked.workloads:
+        print(summary(asked.out or Path(__file__).parent / "results"))
     for workload in asked.workloads:
         start = time.time()
         results = measure(workload, asked.rounds, asked.only)

@@ -111,7 +111,7 @@ METHODS: dict[str, Method] = {
         "optimization",
         "initial weights near which every task has a good solution",
         "the weights at the minimum of its loss, pulled towards the initial ones",
-        lambda s: IMAML(s.network("group")),
+        lambda s: IMAML(s.network("group"), inner_steps=5, cg_steps=3),
     ),
     "snail": Method(
         "SNAIL",
