@@ -14,7 +14,6 @@ from quickstudy.methods.metric.prototypical_network import PrototypicalNetwork
 from quickstudy.methods.model_based.neural_process import NeuralProcess
 from quickstudy.methods.model_based.snail import SNAIL
 from quickstudy.methods.optimization.anil import ANIL
-from quickstudy.methods.optimization.imaml import IMAML
 from quickstudy.methods.optimization.maml import MAML
 from quickstudy.methods.transfer.fine_tune import FineTune
 from quickstudy.methods.transfer.from_scratch import FromScratch
@@ -105,13 +104,6 @@ METHODS: dict[str, Method] = {
         "features, and initial weights of the last layer",
         "the last layer's weights after a few gradient steps",
         lambda s: ANIL(*s.network("running")),
-    ),
-    "imaml": Method(
-        "iMAML",
-        "optimization",
-        "initial weights near which every task has a good solution",
-        "the weights at the minimum of its loss, pulled towards the initial ones",
-        lambda s: IMAML(s.network("group"), inner_steps=5, cg_steps=3),
     ),
     "snail": Method(
         "SNAIL",
