@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.encoders.norm import BatchNorm
 from quickstudy.inner_loop import Strategy, running_by
-from quickstudy.peers import Team, member_of
+from quickstudy.peers import Team, alone, member_of
 from quickstudy.stacked import Unsuited
 
 Item = TypeVar("Item")
@@ -81,9 +81,8 @@ class Engine:
             precision: Makes the context in which losses are computed, such as `Fabric.autocast`.
             before_last: Is called before the backward pass that completes the gradients, where there is such a one.
         """
-        engine = self if undivided(learner) is None else replace(self, chunk=None)
-        if undivided(learner) == "whole":
-            engine = replace(engine, workers=1)
+        limit = undivided(learner)
+        engine = replace(self, chunk=None if limit else self.chunk, workers=1 if limit == "whole" else self.workers)
         chunks = engine.split(episodes)
         ordered = engine.workers == 1 or len(chunks) == 1
 
@@ -195,6 +194,8 @@ def probe(learner: MetaLearner, episodes: Episodes, compute: Callable[[Engine, E
         episodes: A batch such as will be computed.
         compute: What an engine shall do with a batch.
     """
+    if undivided(learner) and not alone():  # processes that meet inside a loss must all compute it equally often
+        return Engine(chunk=None, workers=min(threads(), len(episodes)))
     with running_by("loop") as choice, torch.no_grad():
         learner.adapt(episodes.support[:1])
     best, fastest, random = Engine(chunk=None), 0.0, torch.get_rng_state()

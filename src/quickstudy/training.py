@@ -207,7 +207,7 @@ def train(
     folder = None if out is None else Path(out)
     if folder and resume and (folder / LAST).exists():
         run.load(folder / LAST)
-        if run.world != fabric.world_size:  # each process has other tasks and threads than before: probe again
+        if run.world != fabric.world_size and run.step < steps:  # other shares and threads: probe again
             run.world, run.engines = fabric.world_size, {}
     if engine:
         run.engines = {"train": engine, "validate": engine}
