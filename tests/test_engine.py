@@ -9,7 +9,7 @@ from test_maml import double
 from torch import nn
 
 import quickstudy as qs
-from quickstudy.engine import growing, probe, replica, undivided
+from quickstudy.engine import candidates, growing, probe, replica, undivided
 from quickstudy.inner_loop import running_by
 from quickstudy.stacked import Unsuited, stacked_call
 
@@ -79,7 +79,7 @@ def test_every_engine_gives_the_meta_gradient_of_a_loop_in_float64(name, first_o
     assert suited >= 10
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.frozen])
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.frozen and not row.random])
 def test_chunks_and_threads_change_no_learners_gradient_nor_its_running_averages(name):
     episodes = double(episodes_for(name, 5))
     found = []
@@ -204,9 +204,18 @@ class Doubled:
 
 
 def test_chunks_grow_up_to_a_share_of_all_tasks():
-    assert [e.chunk for e in growing("loop", 2, 32)] == [1, 4, 16]
+    assert [e.chunk for e in growing("loop", 2, 16)] == [1, 4, 16]
     assert [e.chunk for e in growing("loop", 1, 3)] == [1, 3]
-    assert [e.chunk for e in growing("loop", 4, 3)] == [1]
+    alone = [e.chunk for series in candidates(9, adapts=False, coupled=False) for e in series if e.workers == 1]
+    assert alone == [1, 4, 9]
+    assert {e.chunk for series in candidates(3, adapts=True, coupled=True) for e in series} == {None}
+
+
+def test_processes_that_meet_inside_a_loss_do_not_probe(monkeypatch):
+    monkeypatch.setattr("quickstudy.engine.alone", lambda: False)
+    refuse = lambda engine, episodes: pytest.fail("computed, which other processes would wait for")  # noqa: E731
+    engine = probe(learner("protonet").train(), episodes_for("protonet"), refuse)
+    assert engine.chunk is None
 
 
 def test_a_run_keeps_its_engine_and_tells_it(tmp_path):

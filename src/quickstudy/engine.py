@@ -5,9 +5,10 @@ have one compute thread each, with a backward pass per chunk: memory is that of 
 """
 
 import copy
+import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ RUNS = (4, 20)
 """How often an engine is tried, at least and at most."""
 ENOUGH = 0.1
 """Seconds after which it has been tried enough."""
+LONG = 0.02
+"""Seconds of a chunk beyond which what its operations cost to start no longer shows, and a larger one gains nothing."""
 CLEARLY = 1.1
 """How many times as fast a plan must be to be taken in place of an earlier one."""
 
@@ -199,51 +202,61 @@ def probe(learner: MetaLearner, episodes: Episodes, compute: Callable[[Engine, E
     with running_by("loop") as choice, torch.no_grad():
         learner.adapt(episodes.support[:1])
     best, fastest, random = Engine(chunk=None), 0.0, torch.get_rng_state()
-    for strategy in get_args(Strategy) if choice.asked else ("loop",):
-        for workers in sorted({1, min(threads(), len(episodes))}, reverse=True):
-            before = 0.0
-            one_by_one = choice.asked and strategy == "loop"  # a larger chunk would only take more memory
-            for engine in (
-                [Engine(strategy, None, workers)]
-                if undivided(learner)
-                else growing(strategy, workers, workers if one_by_one else len(episodes))
-            ):
-                rate = tasks_per_second(engine, episodes, compute, fastest)
-                if not torch.equal(random, torch.get_rng_state()):
-                    return Engine(chunk=None)  # what draws random numbers draws them in one order
-                if rate > CLEARLY * fastest:
-                    best, fastest = engine, rate
-                if rate < CLEARLY * before:
-                    break
-                before = rate
+    for engines in candidates(len(episodes), choice.asked, undivided(learner) is not None):
+        before = 0.0
+        for engine in engines:
+            some = episodes[: engine.workers * (engine.chunk or len(episodes))]
+            seconds = fewest_seconds(engine, some, compute, 2 * len(some) / fastest if fastest else math.inf)
+            rate = len(some) / seconds
+            if not torch.equal(random, torch.get_rng_state()):
+                return Engine(chunk=None)  # what draws random numbers draws them in one order
+            if rate > CLEARLY * fastest:
+                best, fastest = engine, rate
+            if rate < CLEARLY * before or seconds > LONG:
+                break
+            before = rate
     return best
 
 
-def growing(strategy: Strategy, workers: int, tasks: int) -> Iterator[Engine]:
-    """Engines with chunks of 1, 4, 16 and so on, up to a share of all tasks for each worker."""
-    chunk, most = 1, -(-tasks // workers)
+def candidates(tasks: int, adapts: bool, coupled: bool) -> Iterator[Iterable[Engine]]:
+    """Series of engines to try, in each of which the chunks grow.
+
+    Args:
+        tasks: Of the batch.
+        adapts: Whether an inner loop asks for a strategy.
+        coupled: Whether all tasks must be computed at once.
+    """
+    for strategy in get_args(Strategy) if adapts else ("loop",):
+        for workers in sorted({1, min(threads(), tasks)}, reverse=True):
+            one_by_one = adapts and strategy == "loop"  # a larger chunk would only take more memory
+            most = 1 if one_by_one else -(-tasks // workers)
+            yield [Engine(strategy, None, workers)] if coupled else growing(strategy, workers, most)
+
+
+def growing(strategy: Strategy, workers: int, most: int) -> Iterator[Engine]:
+    """Engines with chunks of 1, 4, 16 and so on, up to the most."""
+    chunk = 1
     while chunk < most:
         yield Engine(strategy, chunk, workers)
         chunk *= 4
     yield Engine(strategy, most, workers)
 
 
-def tasks_per_second(
-    engine: Engine, episodes: Episodes, compute: Callable[[Engine, Episodes], Any], fastest: float
+def fewest_seconds(
+    engine: Engine, episodes: Episodes, compute: Callable[[Engine, Episodes], Any], too_long: float
 ) -> float:
-    """The best of a few runs; of the first alone, if that is far from the fastest; zero if it cannot run."""
-    some = episodes[: engine.workers * (engine.chunk or len(episodes))]
+    """The best of a few runs; of the first alone, if that took too long; infinity if it cannot run."""
     seconds: list[float] = []
     while len(seconds) < RUNS[0] or (len(seconds) < RUNS[1] and sum(seconds) < ENOUGH):
         start = now(episodes)
         try:
-            compute(engine, some)
+            compute(engine, episodes)
         except Unsuited:
-            return 0.0
+            return math.inf
         seconds.append(now(episodes) - start)
-        if len(some) / seconds[0] < fastest / 2:
+        if seconds[0] > too_long:
             break
-    return len(some) / min(seconds)
+    return min(seconds)
 
 
 def now(episodes: Episodes) -> float:

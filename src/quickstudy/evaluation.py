@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from quickstudy.contract import Episodes, Examples, MetaLearner
+from quickstudy.embedded import embedded
 from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
@@ -70,7 +71,7 @@ class Evaluation:
         scores: One score per episode: "accuracy" (a fraction) or "squared_error", and "log_likelihood" (nats per
             query, higher is better).
         bins: Classification only, rows of (queries, sum of confidences, number correct) per bin of confidence.
-        adapt_seconds: Median time to learn one task.
+        adapt_seconds: Median time to learn one task from its examples.
         episodes_hash: SHA-256 over the episodes themselves: equal hashes, equal tests.
         ways: The most classes of a task; None for regression.
         chance: The accuracy of guessing, averaged over episodes; None for regression.
@@ -146,6 +147,8 @@ def evaluate(
 ) -> Evaluation:
     """Scores a learner on the fixed test episodes of a seed.
 
+    A learner that sees of an example only its embedding embeds each once, however often it is drawn.
+
     Args:
         learner: Evaluated as it is, in evaluation mode; it is left in the mode it was in.
         tasks: Where the episodes come from.
@@ -163,6 +166,7 @@ def evaluate(
     learner.eval()
     channels_last(learner)
     digest, results, ways = hashlib.sha256(), {}, []
+    light = embedded(learner, tasks, fabric.device if fabric else "cpu")
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     for chunk, batch in enumerate(episode_list(tasks, episodes, seed)):
         for tensor in (batch.support.x, batch.support.y, batch.query.x, batch.query.y):
@@ -171,7 +175,11 @@ def evaluate(
         if chunk % world == rank:
             batch = fabric.to_device(batch) if fabric else batch
             engine = engine or probe(learner, batch, partial(evaluate_batch, learner))
-            results[chunk] = evaluate_batch(learner, engine, batch)
+            if light and results:  # the first is evaluated from its examples, and tells how long that takes
+                embeddings = light.sample(CHUNK, seeded(seed, "episodes", chunk), engine)[: len(batch)]
+                results[chunk] = (*evaluate_batch(light.learner, engine, embeddings)[:2], None)
+            else:
+                results[chunk] = evaluate_batch(learner, engine, batch)
     learner.train(training)
     if world > 1:
         shares: list = [None] * world
@@ -181,7 +189,7 @@ def evaluate(
     return Evaluation(
         scores={name: torch.cat([result[0][name] for result in ordered]) for name in ordered[0][0]},
         bins=None if None in ways else torch.stack([result[1] for result in ordered]).sum(0),
-        adapt_seconds=torch.tensor([result[2] for result in ordered]).median().item(),
+        adapt_seconds=statistics.median(result[2] for result in ordered if result[2] is not None),
         episodes_hash=digest.hexdigest(),
         ways=None if None in ways else max(ways),
         chance=None if None in ways else sum(1 / w for w in ways) / len(ways),
