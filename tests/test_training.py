@@ -175,3 +175,21 @@ def test_two_processes_give_what_one_gives(tmp_path):
         torch.testing.assert_close(
             torch.tensor(one[name]["scores"]), torch.tensor(two[name]["scores"]), rtol=1e-3, atol=1e-3
         )
+
+
+def test_a_learner_is_told_how_far_its_training_has_come(tmp_path):
+    class Notes(qs.PrototypicalNetwork):
+        def loss(self, episodes):
+            told.append(self.progress)
+            return super().loss(episodes)
+
+    told: list[float] = []
+    one = Notes(mlp(256, 16))
+    options = {"steps": 4, "batch": 2, "out": tmp_path, "engine": qs.Engine(chunk=None)}
+    run = qs.train(one, tasks_for("protonet"), **options)
+    next(run), next(run)
+    run.close()
+    again = Notes(mlp(256, 16))
+    assert len(list(qs.train(again, tasks_for("protonet"), resume=True, **options))) == 2
+    assert told == [0, 0.25, 0.5, 0.75]
+    assert again.progress == 1

@@ -122,6 +122,12 @@ class MetaLearner(nn.Module, abc.ABC):
     A subclass is final and holds nothing of a task: all that it learned of one is in the memory it returns.
     """
 
+    embedding: str | None = None
+    """The name of the module that turns each example into an embedding, where that is all the method sees of it."""
+
+    progress: float = 0.0
+    """The fraction of meta-training that is done, which `train` sets; for a method whose loss changes on the way."""
+
     @property
     def transductive(self) -> bool:
         """Whether a prediction depends on the other queries asked with it; every table prints it.

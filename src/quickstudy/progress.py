@@ -1,12 +1,17 @@
 """Progress bars of training runs, and stopping them between two steps."""
 
+import math
 import signal
+import time
 from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from quickstudy import training
+
+SECONDS = 0.2
+"""Between two readings of the loss, which wait for a GPU."""
 
 
 class Stopped(Exception):
@@ -50,14 +55,16 @@ class Bars:
             Stopped: After Ctrl-C.
         """
         bar = self.bars.add_task(name, total=self.steps, now="")
-        engine = None
+        engine, shown, now = None, -math.inf, ""
         try:
             for p in run:
                 if engine != p.engine:
                     engine = p.engine
                     self.bars.console.print(f"{name}: computed by {engine}", soft_wrap=True, highlight=False)
-                best = "" if p.best is None else f"  best {p.best:.1%}" if p.best >= 0 else f"  best {p.best:.3f}"
-                now = f"loss {p.loss:.3f}{best}  {p.tasks_per_second:.0f} tasks/s"
+                if p.validation is not None or time.monotonic() - shown > SECONDS:
+                    shown = time.monotonic()
+                    best = "" if p.best is None else f"  best {p.best:.1%}" if p.best >= 0 else f"  best {p.best:.3f}"
+                    now = f"loss {p.loss:.3f}{best}  {p.tasks_per_second:.0f} tasks/s"
                 self.bars.update(bar, completed=p.step, now=now)
                 if p.validation is not None and not self.bars.console.is_terminal:  # into a log, a line at a time
                     self.bars.console.print(f"{name} {p.step}/{p.steps}  {now}", soft_wrap=True, highlight=False)

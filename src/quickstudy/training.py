@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
@@ -23,6 +24,8 @@ from quickstudy.tasks import Tasks
 from quickstudy.tasks.ahead import Ahead
 
 LAST, KEPT = "last.safetensors", "learner.safetensors"
+ROWS = 200
+"""Of a whole run's curve, at which losses are read from the device."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +35,30 @@ class Progress:
     Args:
         step: Steps done.
         steps: Steps to do.
-        loss: The meta-training loss of this step; nats per query for most methods.
+        mean: The meta-training loss of this step, as a tensor where it was computed.
         tasks_per_second: Since the run was started or resumed, validation left out.
         validation: The score on the meta-validation tasks where one was taken at this step: accuracy, or minus the
             squared error.
         best: The highest of those so far, whose weights are kept.
         seconds: Spent on the run so far, before it was resumed too, validation included.
-        curve: About 200 rows of (step, mean loss since the row before, validation score or None) of the run so far.
+        curve: Some 200 rows of (step, mean loss since the row before, validation score or None) of the run so far.
         engine: How its steps are computed.
     """
 
     step: int
     steps: int
-    loss: float
+    mean: Float[Tensor, ""]
     tasks_per_second: float
     validation: float | None
     best: float | None
     seconds: float
     curve: list[list]
     engine: Engine
+
+    @property
+    def loss(self) -> float:
+        """The meta-training loss of this step, nats per query for most methods; reading it waits for a GPU."""
+        return self.mean.item()
 
 
 @dataclass(frozen=True)
@@ -225,45 +233,68 @@ def _steps(
     checkpoint_seconds: float,
     fabric: Fabric,
 ) -> Iterator[Progress]:
-    first, busy, saved, losses = run.step, 0.0, time.monotonic(), []
+    first, busy, saved, unread = run.step, 0.0, time.monotonic(), []
+    losses: list[float] = []  # since the last row of the curve
+
+    def read() -> None:  # what a GPU is waited for, and so not at every step
+        for loss in torch.stack(unread).tolist() if unread else []:
+            losses.append(loss)
+            _require_finite(loss, run.step - len(unread) + 1, run.seed, folder)
+            del unread[0]
 
     def save() -> None:
+        read()
         if folder and fabric.is_global_zero:
             run.save(folder / LAST)
 
-    def progress(loss: float, rate: float, validation: float | None) -> Progress:
-        return Progress(run.step, steps, loss, rate, validation, run.best, run.seconds, run.curve, run.engines["train"])
+    def progress(mean: Tensor, rate: float, validation: float | None) -> Progress:
+        return Progress(run.step, steps, mean, rate, validation, run.best, run.seconds, run.curve, run.engines["train"])
 
     if run.step >= steps:  # it was finished before: tell where it stands
-        yield progress(run.curve[-1][1], 0.0, run.curve[-1][2])
+        yield progress(torch.tensor(run.curve[-1][1]), 0.0, run.curve[-1][2])
     ahead = Ahead(lambda step: tasks.sample(batch, seeded(run.seed, "train", step)))
     if run.step < steps and "train" not in run.engines:
         run.engines["train"] = _probe(run, ahead.batch(run.step), fabric)
         save()  # so that a run that is killed goes on by the same engine, to the same bits
     while run.step < steps:
         start = time.monotonic()
-        losses.append(_outer_step(run, ahead.batch(run.step), clip, folder, fabric))
+        run.learner.progress = run.step / steps
+        mean = _outer_step(run, ahead.batch(run.step), clip, folder, fabric)
+        unread.append(mean)
+        last, validation = run.step == steps, None
+        judged = validate and (last or run.step % validate.every == 0)
+        if row := last or judged or run.step % max(1, steps // ROWS) == 0:
+            read()
         busy += time.monotonic() - start
-        validation = None
-        if validate and (run.step % validate.every == 0 or run.step == steps):
+        if validate and judged:
             validation = _validate(run, validate, fabric)
         run.seconds += time.monotonic() - start
-        loss = losses[-1]
-        if validation is not None or run.step % max(1, steps // 200) == 0 or run.step == steps:
+        if row:
             run.curve.append([run.step, sum(losses) / len(losses), validation])
             losses.clear()
-        if time.monotonic() - saved >= checkpoint_seconds or run.step == steps:
+        if last or time.monotonic() - saved >= checkpoint_seconds:
             save()
             saved = time.monotonic()
         try:
-            yield progress(loss, (run.step - first) * batch / busy, validation)
+            yield progress(mean, (run.step - first) * batch / busy, validation)
         except GeneratorExit:  # the caller stops here, between two steps
             save()
             raise
+    run.learner.progress = 1.0
     if run.best_weights:
         run.learner.load_state_dict(run.best_weights)
     if folder and fabric.is_global_zero:
         save_learner(run.learner, folder / KEPT, {"steps": steps, "seed": run.seed, "validation": run.best})
+
+
+def _require_finite(loss: float, step: int, seed: int, folder: Path | None) -> None:
+    if not math.isfinite(loss):
+        saved = folder and (folder / LAST).exists()
+        last = f"the last good checkpoint is {folder / LAST}" if folder and saved else "none was saved"
+        raise FloatingPointError(
+            f"the loss is {loss} at step {step} (tasks of seed {seed}, step {step - 1}); {last}. "
+            f"Lower the step size, or clip the gradient."
+        )
 
 
 def _validate(run: _Run, validate: Validation, fabric: Fabric) -> float:
@@ -299,8 +330,10 @@ def _share(episodes: Episodes, fabric: Fabric) -> Episodes:
     return fabric.to_device(episodes[fabric.global_rank :: fabric.world_size])
 
 
-def _outer_step(run: _Run, episodes: Episodes, clip: float | None, folder: Path | None, fabric: Fabric) -> float:
-    """One step of the optimizer on one batch of tasks; the loss comes back."""
+def _outer_step(
+    run: _Run, episodes: Episodes, clip: float | None, folder: Path | None, fabric: Fabric
+) -> Float[Tensor, ""]:
+    """One step of the optimizer on one batch of tasks; the loss comes back, without waiting for a GPU to find it."""
     run.learner.train()
     run.optimizer.zero_grad()
     engine, share, world = run.engines["train"], _share(episodes, fabric), fabric.world_size
@@ -311,19 +344,12 @@ def _outer_step(run: _Run, episodes: Episodes, clip: float | None, folder: Path 
             mean = engine.gradient(run.learner, share, fabric.autocast)
         else:
             mean = averages.finish(engine.gradient(run.learner, share, fabric.autocast, averages.listen))
-    loss = mean.item()
-    if not math.isfinite(loss):
-        last = (
-            f"the last good checkpoint is {folder / LAST}" if folder and (folder / LAST).exists() else "none was saved"
-        )
-        raise FloatingPointError(
-            f"the loss is {loss} at step {run.step + 1} (tasks of seed {run.seed}, step {run.step}); {last}. "
-            f"Lower the step size, or clip the gradient."
-        )
+    if mean.device.type == "cpu":  # nothing to wait for: stop before the weights are spoilt
+        _require_finite(mean.item(), run.step + 1, run.seed, folder)
     if clip is not None:
         torch.nn.utils.clip_grad_norm_(run.learner.parameters(), clip)
     run.optimizer.step()
     if run.scheduler:
         run.scheduler.step()
     run.step += 1
-    return loss
+    return mean
