@@ -408,9 +408,7 @@ def torchvision_operators() -> torch.library.Library | None:
         return library
 
 
-def easyfsl_loader(
-    images: Tensor, labels: Tensor, ways: int, shots: int, queries: int, tasks: int, workers: int
-) -> DataLoader:
+def easyfsl_loader(images: Tensor, labels: Tensor, ways: int, shots: int, queries: int, tasks: int) -> DataLoader:
     """easyfsl's data path: a dataset of single images, its sampler of tasks and its collation."""
     torchvision_operators()
     from easyfsl.datasets import FewShotDataset  # pyright: ignore[reportMissingImports]
@@ -440,24 +438,14 @@ def easyfsl_loader(
 
     dataset = Images()
     sampler = Tasks(dataset, ways, shots, queries, tasks)  # pyright: ignore[reportCallIssue]
-    return DataLoader(dataset, batch_sampler=sampler, num_workers=workers, collate_fn=sampler.episodic_collate_fn)
+    return DataLoader(dataset, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)
 
 
-def easyfsl_training(
-    images: Tensor,
-    labels: Tensor,
-    backbone: nn.Module,
-    ways: int,
-    shots: int,
-    queries: int,
-    tasks: int,
-    workers: int = 0,
-) -> Callable[[], float]:
-    """Trains easyfsl's prototypical network for `tasks` episodes; returns the last loss."""
-    loader = easyfsl_loader(images, labels, ways, shots, queries, tasks, workers)
+def easyfsl_training(loader: DataLoader, backbone: nn.Module) -> Callable[[], float]:
+    """Trains easyfsl's prototypical network for the loader's episodes; returns the last loss."""
     from easyfsl.methods import PrototypicalNetworks  # pyright: ignore[reportMissingImports]
 
-    model, device = PrototypicalNetworks(backbone), next(backbone.parameters()).device
+    model = PrototypicalNetworks(backbone)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
 
     def train() -> float:
@@ -465,8 +453,8 @@ def easyfsl_training(
         last = 0.0
         for support_images, support_labels, query_images, query_labels, _ in loader:
             optimizer.zero_grad()
-            model.process_support_set(support_images.to(device), support_labels.to(device))
-            loss = cross_entropy(model(query_images.to(device)), query_labels.to(device))
+            model.process_support_set(support_images, support_labels)
+            loss = cross_entropy(model(query_images), query_labels)
             loss.backward()
             optimizer.step()
             last = loss.item()
@@ -475,33 +463,60 @@ def easyfsl_training(
     return train
 
 
-def easyfsl_evaluation(
-    images: Tensor,
-    labels: Tensor,
-    backbone: nn.Module,
-    ways: int,
-    shots: int,
-    queries: int,
-    tasks: int,
-    workers: int = 0,
-) -> Callable[[], float]:
-    """easyfsl's own `evaluate` on `tasks` episodes: eval mode, no_grad, mean accuracy."""
-    loader = easyfsl_loader(images, labels, ways, shots, queries, tasks, workers)
+def easyfsl_evaluation(loader: DataLoader, backbone: nn.Module) -> Callable[[], float]:
+    """easyfsl's own `evaluate` on the loader's episodes: eval mode, no_grad, mean accuracy."""
     from easyfsl.methods import PrototypicalNetworks  # pyright: ignore[reportMissingImports]
     from easyfsl.utils import evaluate  # pyright: ignore[reportMissingImports]
 
-    model, device = PrototypicalNetworks(backbone), next(backbone.parameters()).device
-    return lambda: evaluate(model, loader, device=device, use_tqdm=False)
+    model = PrototypicalNetworks(backbone)
+    return lambda: evaluate(model, loader, device="cpu", use_tqdm=False)
 
 
-def easyfsl_episodes(
-    images: Tensor, labels: Tensor, ways: int, shots: int, queries: int, tasks: int, workers: int = 0
-) -> Callable[[], None]:
-    """Draws `tasks` episodes by easyfsl's sampler and loader, and nothing else."""
-    loader = easyfsl_loader(images, labels, ways, shots, queries, tasks, workers)
+def easyfsl_episodes(loader: DataLoader) -> Callable[[], None]:
+    """Draws the loader's episodes, and nothing else."""
 
     def draw() -> None:
         for _ in loader:
             pass
 
     return draw
+
+
+class PlainTransformer(nn.Module):
+    """PyTorch's own transformer encoder, reading a support set and queries as one sequence.
+
+    Queries attend to the support set and to themselves, by a mask.
+    """
+
+    def __init__(self, inputs: int, ways: int, d: int, layers: int, heads: int):
+        super().__init__()
+        self.embed_x, self.embed_y = nn.Linear(inputs, d), nn.Embedding(ways, d)
+        layer = nn.TransformerEncoderLayer(
+            d, heads, 4 * d, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.head = nn.Linear(d, ways)
+
+    def forward(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        x = torch.cat(
+            [self.embed_x(support_x.flatten(2)) + self.embed_y(support_y), self.embed_x(query_x.flatten(2))], 1
+        )
+        closed = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool)
+        closed[:, : support_x.shape[1]] = False
+        closed.fill_diagonal_(False)
+        return self.head(self.encoder(x, mask=closed)[:, support_x.shape[1] :])
+
+
+def transformer_training(model: PlainTransformer) -> OuterStep:
+    """One step of Adam on all tasks of a batch at once."""
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+
+    def step(batch: Batch) -> float:
+        support_x, support_y, query_x, query_y = batch
+        optimizer.zero_grad()
+        loss = cross_entropy(model(support_x, support_y, query_x).flatten(0, 1), query_y.flatten())
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step

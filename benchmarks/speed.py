@@ -196,11 +196,11 @@ def anil(tasks: int) -> dict[str, Contestant]:
 
 
 def protonet(ways: int, shots: int, evaluate: bool) -> dict[str, Contestant]:
-    """End to end, each by its own sampler, from the same drawings in memory."""
-    drawings = qs.glyphs(ways * 2)
+    """End to end, each by its own sampler, from drawings of as many characters as Omniglot has for tests."""
+    drawings = qs.glyphs(423)
     x = drawings.x
     assert isinstance(x, torch.Tensor)
-    episodes = 20
+    episodes = 1000 if evaluate else 20
 
     def peer() -> Unit:
         *encoder, _ = peers.usual_conv4(1, 64, 28, 5, "pool")
@@ -208,13 +208,13 @@ def protonet(ways: int, shots: int, evaluate: bool) -> dict[str, Contestant]:
             if isinstance(layer, nn.BatchNorm2d):  # the running averages that easyfsl's users have
                 layer.__init__(64)
         work = peers.easyfsl_evaluation if evaluate else peers.easyfsl_training
-        return work(x, drawings.y, nn.Sequential(*encoder), ways, shots, 15, episodes)
+        loader = peers.easyfsl_loader(x, drawings.y, ways, shots, 15, episodes)
+        return work(loader, nn.Sequential(*encoder))
 
     def mine() -> Unit:
         learner, tasks = qs.PrototypicalNetwork(qs.Conv4()), qs.FewShot(drawings, ways, shots, min(15, 20 - shots))
         if evaluate:
-            engine = qs.evaluate(learner, tasks, episodes=episodes).engine
-            return lambda: qs.evaluate(learner, tasks, episodes=episodes, engine=engine)
+            return lambda: qs.evaluate(learner, tasks, episodes=episodes)
         steps = qs.train(learner, tasks, steps=10**6, batch=4, clip=None)
         return lambda: [next(steps) for _ in range(episodes // 4)]
 
@@ -233,9 +233,27 @@ def drawing(shots: int, queries: int) -> dict[str, Contestant]:
         return lambda: tasks.sample(count, generator)
 
     def peer() -> Unit:
-        return peers.easyfsl_episodes(x, data.y, 5, shots, queries, count)
+        return peers.easyfsl_episodes(peers.easyfsl_loader(x, data.y, 5, shots, queries, count))
 
     return ours(mine, count) | theirs({"easyfsl": peer}, count)
+
+
+def in_context(tasks: int) -> dict[str, Contestant]:
+    """A transformer of width 256 and 6 layers on 100 tokens: 5-way 5-shot, 15 queries a class."""
+    d, layers, heads = 256, 6, 8
+
+    def peer() -> Unit:
+        data = images(tasks, shots=5)
+        step = peers.transformer_training(peers.PlainTransformer(784, 5, d, layers, heads))
+        return lambda: step(batch(data))
+
+    def mine() -> Unit:
+        encoder = nn.Flatten()
+        encoder.out_features = 784  # pyright: ignore[reportArgumentType]
+        learner = qs.InContextTransformer(encoder, d=d, layers=layers, heads=heads)
+        return training(learner, images(tasks, shots=5))
+
+    return ours(mine, tasks) | theirs({"nn.TransformerEncoder": peer}, tasks)
 
 
 WORKLOADS: dict[str, Callable[[], dict[str, Contestant]]] = {
@@ -251,7 +269,8 @@ WORKLOADS |= {
     "anil-pool-5-steps-4-tasks": lambda: anil(4),
     "protonet-training-5-way": lambda: protonet(5, 5, evaluate=False),
     "protonet-training-60-way": lambda: protonet(60, 5, evaluate=False),
-    "protonet-evaluation-5-way": lambda: protonet(5, 5, evaluate=True),
+    "protonet-evaluation-1000-episodes": lambda: protonet(5, 5, evaluate=True),
+    "in-context-32-tasks": lambda: in_context(32),
     "drawing-1-shot-15-queries": lambda: drawing(1, 15),
     "drawing-1-shot-1-query": lambda: drawing(1, 1),
 }
