@@ -63,7 +63,7 @@ Validate = Annotated[
 ]
 Size = Annotated[
     int | None,
-    typer.Option(callback=at_least(1), help="Pixels that the pictures of a folder are resized to; 84 unless given."),
+    typer.Option(callback=at_least(1), help="Pixels that pictures of a folder (84) or of tiny-imagenet (64) get."),
 ]
 Within = Annotated[bool, typer.Option("--within-groups", help="All classes of a task of one group (one alphabet).")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]

@@ -1,17 +1,38 @@
 """Labelled data in an Arrow file, memory-mapped: for data that outgrow memory, with the interface of any other data."""
 
 import json
+import os
 import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from quickstudy.data.files import read_image
 from quickstudy.data.folder import class_files
 from quickstudy.data.labelled import LabelledData, Mapped
+
+
+class Unpacked(NamedTuple):
+    """Labelled pictures that are read one at a time.
+
+    Args:
+        name: What the data is called in tables and messages.
+        pictures: Yields them, all of one size.
+        labels: The name of the class of each.
+        groups: The group of each class, by name; None where there are none.
+    """
+
+    name: str
+    pictures: Iterable[UInt8[Tensor, "channel height width"]]
+    labels: Sequence[str]
+    groups: Mapping[str, str] | None = None
 
 
 def save_arrow(data: LabelledData, path: str | Path) -> None:
@@ -38,15 +59,37 @@ def pack_folder(folder: str | Path, path: str | Path, *, size: int = 84, colour:
         FileNotFoundError, ValueError: As `image_folder` does.
         ImportError: pyarrow is not installed.
     """
-    path, files = Path(path), class_files(Path(folder))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, channels = sum(map(len, files.values())), 3 if colour else 1
-    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:
-        x = np.memmap(Path(beside) / "x", np.uint8, "w+", shape=(count, channels, size, size))
-        for i, file in enumerate(file for members in files.values() for file in members):
-            x[i] = read_image(file, str(file), size, "RGB" if colour else "L").numpy()
-        y = np.repeat(np.arange(len(files)), [len(members) for members in files.values()])
-        _write(path, x, y, {"name": Path(folder).name, "classes": list(files), "groups": None})
+    files = class_files(Path(folder))
+    members = [file for pictures in files.values() for file in pictures]
+    pictures = (read_image(file, str(file), size, "RGB" if colour else "L") for file in members)
+    _pack(Unpacked(Path(folder).name, pictures, [file.parent.name for file in members]), Path(path))
+
+
+def packed(places: Sequence[Path], key: str, read: Callable[[], Unpacked]) -> LabelledData:
+    """Labelled data packed into such a file once, and memory-mapped from then on.
+
+    Args:
+        places: Files to pack into, in order of preference: the first whose folder can be written.
+        key: A fingerprint of what is packed; a file of another one, or a damaged one, is packed anew.
+        read: Called to pack.
+
+    Raises:
+        PermissionError: No folder can be written.
+        ImportError: pyarrow is not installed.
+    """
+    for place in places:
+        try:
+            data, about = _mapped(place)
+        except (OSError, ValueError):
+            continue  # absent, damaged or of another program: packed again below
+        if about.get("key") == key:
+            return data
+    place = next(filter(_writable, places), None)
+    if place is None:
+        folders = " nor ".join(str(place.parent) for place in places)
+        raise PermissionError(f"pictures are packed once into a file, but neither {folders} can be written.")
+    _pack(read(), place, key)
+    return arrow_data(place)
 
 
 def arrow_data(path: str | Path) -> LabelledData:
@@ -57,7 +100,12 @@ def arrow_data(path: str | Path) -> LabelledData:
         ValueError: Not a file that quickstudy wrote.
         ImportError: pyarrow is not installed.
     """
-    pa, path = _pyarrow(), Path(path)
+    return _mapped(Path(path))[0]
+
+
+def _mapped(path: Path) -> tuple[LabelledData, dict]:
+    """The data of a file, and what the file says about them; errors are those of `arrow_data`."""
+    pa = _pyarrow()
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}.")
     try:
@@ -71,7 +119,32 @@ def arrow_data(path: str | Path) -> LabelledData:
     groups = about["groups"] and tuple(about["groups"])
     y = torch.from_numpy(batch["y"].to_numpy().copy())
     x = Mapped(x.view(-1, *about["shape"]), torch.arange(len(y)))
-    return LabelledData(about["name"], x, y, tuple(about["classes"]), groups)
+    return LabelledData(about["name"], x, y, tuple(about["classes"]), groups), about
+
+
+def _writable(path: Path) -> bool:
+    """Whether a file can be written here; makes its folder."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            return True
+    except OSError:
+        return False
+
+
+def _pack(data: Unpacked, path: Path, key: str | None = None) -> None:
+    """Writes such a file, holding one picture in memory at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    classes, y = np.unique(np.array(data.labels), return_inverse=True)
+    groups = data.groups and [data.groups[name] for name in classes.tolist()]
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:
+        shape = ()
+        with open(Path(beside) / "x", "wb") as file:
+            for picture in data.pictures:
+                file.write(picture.numpy().tobytes())
+                shape = picture.shape
+        x = np.memmap(Path(beside) / "x", np.uint8, "r", shape=(len(y), *shape))
+        _write(path, x, y, {"name": data.name, "classes": classes.tolist(), "groups": groups, "key": key})
 
 
 def _write(path: Path, x: np.ndarray, y: np.ndarray, about: dict) -> None:
@@ -82,13 +155,14 @@ def _write(path: Path, x: np.ndarray, y: np.ndarray, about: dict) -> None:
     fields = [pa.field("x", pa.binary(bytes_each)), pa.field("y", pa.int64())]
     schema = pa.schema(fields, metadata={"quickstudy": json.dumps(about)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            writer.write_batch(pa.record_batch([rows, pa.array(y)], schema=schema))
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:  # of this process alone
+        part = Path(beside) / path.name
+        with open(part, "wb") as sink:
+            with pa.ipc.new_file(sink, schema) as writer:
+                writer.write_batch(pa.record_batch([rows, pa.array(y)], schema=schema))
+            sink.flush()
+            os.fsync(sink.fileno())
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _pyarrow() -> ModuleType:

@@ -1,9 +1,10 @@
 """Files that a data set is made of: where they lie, how they arrive, and a cache that is whole or absent."""
 
+import hashlib
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -70,6 +71,11 @@ def obtain(name: str, *, url: str, known_hash: str, folder: Path | None, places:
 def cache_directory() -> Path:
     """The user's cache folder of this package."""
     return Path(pooch.os_cache("quickstudy"))
+
+
+def digest(lines: Iterable[str]) -> str:
+    """A fingerprint of some lines."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def open_zip(path: Path, needed: str) -> ZipFile:

@@ -77,6 +77,11 @@ class LabelledData:
     def __len__(self) -> int:
         return len(self.x)
 
+    def examples(self, rows: Int[Tensor, " drawn"]) -> Shaped[Tensor, "drawn *x"]:
+        """The examples of these rows, as they are learned from: bytes become floats in [0, 1]."""
+        x = self.x.index_select(0, rows.to(self.x.device))  # many times as fast as x[rows]
+        return x.float().div_(255) if x.dtype == torch.uint8 else x
+
     @cached_property
     def counts(self) -> Int[Tensor, " cls"]:
         """The number of examples of each class."""

@@ -7,15 +7,19 @@ from quickstudy.data.digits import digits
 from quickstudy.data.folder import image_folder_splits, named_splits
 from quickstudy.data.glyphs import glyphs
 from quickstudy.data.labelled import LabelledData
+from quickstudy.data.mini_imagenet import mini_imagenet
 from quickstudy.data.omniglot import omniglot
+from quickstudy.data.tiny_imagenet import tiny_imagenet
 
 SOURCES = {
     "glyphs": "generated handwriting: 1,000 + 200 + 300 characters x 20 drawings; nothing to download",
     "omniglot": "1,623 characters x 20 drawings, Vinyals' split, rotations as classes (MIT, 14 MB to download)",
     "omniglot-lake": "the same in Lake's split: 25 + 5 alphabets, and 20 for testing",
+    "mini-imagenet": "100 classes x 600 natural images, 84x84, Ravi & Larochelle's split; not to be downloaded",
+    "tiny-imagenet": "123 classes x 500 natural images, 64x64, tieredImageNet's split (237 MB to download)",
     "digits": "1,797 real handwritten digits from scikit-learn, for testing only; nothing to download",
 }
-SIZE, FOLDER_SIZE = 28, 84
+GREY, NATURAL, FOLDER_SIZE = (1, 28), {"mini-imagenet": (3, 84), "tiny-imagenet": (3, 64)}, 84
 Splits = tuple[LabelledData, LabelledData, LabelledData]
 
 
@@ -27,20 +31,27 @@ def splits(
     Args:
         source: One of `SOURCES`, or the path of a folder of class folders, or of an Arrow file made of one.
         data_dir: Where local data lie; see `omniglot`.
-        size: Height and width of the pictures; 84 for folders and 28 otherwise, unless given.
-        channels: 3 for colour, 1 for grey; 3 for folders and 1 otherwise, unless given.
+        size: Height and width of the pictures, for folders and tiny-imagenet; 84 and 64 unless given.
+        channels: 3 for colour, 1 for grey, for folders; 3 unless given.
 
     Raises:
         FileNotFoundError: Neither a source nor a folder.
         ValueError: The source cannot be had in that form, or has no classes to train on.
     """
     if source in SOURCES:
-        if (size or SIZE, channels or 1) != (SIZE, 1):
-            raise ValueError(f"{source} has grey pictures of {SIZE} pixels, not {channels or 1} x {size}.")
+        has = NATURAL.get(source, GREY)
+        wanted = (channels or has[0], size if size and source != "tiny-imagenet" else has[1])
+        if wanted != has:
+            kind = "grey" if has[0] == 1 else "colour"
+            raise ValueError(f"{source} has {kind} pictures of {has[1]} pixels, not {wanted[0]} x {wanted[1]}.")
         if source == "digits":
             raise ValueError("digits are for testing only; train on glyphs or omniglot, evaluate on digits.")
         if source == "glyphs":
             return glyph_splits()
+        if source == "tiny-imagenet":
+            return tiny_imagenet(data_dir, size=size or has[1])
+        if source == "mini-imagenet":
+            return mini_imagenet(data_dir)
         return omniglot(data_dir, split="lake" if source == "omniglot-lake" else "vinyals")
     if source.endswith(".arrow"):
         return named_splits(arrow_data(source).split(0.6, 0.2, 0.2), Path(source).stem)
