@@ -11,6 +11,7 @@ from quickstudy.tasks.augmented import flip as flip
 from quickstudy.tasks.augmented import mixup as mixup
 from quickstudy.tasks.augmented import rotate as rotate
 from quickstudy.tasks.few_shot import FewShot as FewShot
+from quickstudy.tasks.gaussian_process import GPCurves as GPCurves
 from quickstudy.tasks.sinusoid import Sinusoids as Sinusoids
 
 

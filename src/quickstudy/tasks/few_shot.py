@@ -73,12 +73,22 @@ class FewShot:
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """A batch of tasks, a function of the generator's state alone; all of one way and shot."""
+        return self.episodes(*self.draw(tasks, generator))
+
+    def draw(
+        self, tasks: int, generator: torch.Generator
+    ) -> tuple[Int[Tensor, "task way"], Int[Tensor, "task way example"]]:
+        """The classes of a batch of tasks, and the rows of the data set that are their examples, support first."""
         ways, shots = (
             int(torch.randint(low, high + 1, (), generator=generator)) for low, high in (self.ways, self.shots)
         )
         classes = self._classes(tasks, ways, generator)  # [T, W]
-        index = self._examples(classes, shots + self.queries, generator)  # [T, W, K + Q]
-        return Episodes(self._gather(classes, index[:, :, :shots]), self._gather(classes, index[:, :, shots:]))
+        return classes, self._examples(classes, shots + self.queries, generator)
+
+    def episodes(self, classes: Int[Tensor, "task way"], rows: Int[Tensor, "task way example"]) -> Episodes:
+        """The episodes of what was drawn."""
+        shots = rows.shape[2] - self.queries
+        return Episodes(self._gather(classes, rows[:, :, :shots]), self._gather(classes, rows[:, :, shots:]))
 
     def _classes(self, tasks: int, ways: int, generator: torch.Generator) -> Int[Tensor, "task way"]:
         if len(self.pools) == 1:
@@ -94,11 +104,9 @@ class FewShot:
         within = distinct(self.data.counts[classes.flatten()], count, generator)
         return self.data.table[classes.flatten()].gather(1, within).unflatten(0, classes.shape)
 
-    def _gather(self, classes: Int[Tensor, "task way"], index: Int[Tensor, "task way count"]) -> Examples:
-        x = self.data.x.index_select(0, index.flatten().to(self.data.x.device))  # many times as fast as x[index]
-        x = x.float().div_(255) if x.dtype == torch.uint8 else x
-        tasks, ways, count = index.shape
-        x = x.unflatten(0, (tasks, ways * count))
+    def _gather(self, classes: Int[Tensor, "task way"], rows: Int[Tensor, "task way count"]) -> Examples:
+        tasks, ways, count = rows.shape
+        x = self.data.examples(rows.flatten()).unflatten(0, (tasks, ways * count))
         y = torch.arange(ways).repeat_interleave(count).expand(len(x), -1)
         examples = Examples(x, y, ways, classes=classes.repeat_interleave(count, dim=1))
         return examples if x.device.type == "cpu" else examples.to(x.device)
