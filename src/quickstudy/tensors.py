@@ -1,11 +1,15 @@
 """Tools for tensors with a leading task axis: encode, average, measure."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.distributions import Independent
+from torch.nn.functional import one_hot, softplus
 
-from quickstudy.contract import Examples, uses_batch_statistics
+from quickstudy.contract import Episodes, Examples, gaussian, uses_batch_statistics
 
 
 def per_task(encoder: nn.Module, x: Shaped[Tensor, "task example *x"]) -> Float[Tensor, "task example *d"]:
@@ -24,6 +28,20 @@ def valid(examples: Examples) -> Bool[Tensor, "task example"]:
     if examples.mask is not None:
         return examples.mask
     return torch.ones(examples.y.shape[:2], dtype=torch.bool, device=examples.y.device)
+
+
+def support_and_query(episodes: Episodes) -> Examples:
+    """All examples of each task, those of its support set first."""
+    support, query = episodes.support, episodes.query
+    x, y, mask = (torch.cat(parts, 1) for parts in zip(*((e.x, e.y, valid(e)) for e in (support, query)), strict=True))
+    return Examples(x, y, support.ways, mask=mask)
+
+
+@contextmanager
+def full_precision(z: Float[Tensor, "*axes"]) -> Iterator[Float[Tensor, "*axes"]]:
+    """The tensor in float32 at least, while autocast is off: linear systems are not solved in half precision."""
+    with torch.autocast(z.device.type, enabled=False):
+        yield z.float() if z.dtype in (torch.bfloat16, torch.float16) else z
 
 
 def number_of_ways(support: Examples) -> int:
@@ -50,6 +68,17 @@ def squared_distances(
     with torch.autocast(a.device.type, enabled=False):
         a, b = (z.float() if z.dtype in (torch.bfloat16, torch.float16) else z for z in (a, b))
         return a.square().sum(-1)[:, :, None] - 2 * a @ b.mT + b.square().sum(-1)[:, None]
+
+
+def gaussian_outputs(outputs: Float[Tensor, "*batch both"], least_std: float) -> Independent:
+    """The Gaussian whose means are the first half of a network's outputs; from the second come standard deviations.
+
+    They are least_std + (1 - least_std) softplus(output): a floor, without which the likelihood of targets that can be
+    predicted exactly has no bound.
+    """
+    outputs = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
+    mean, spread = outputs.chunk(2, -1)
+    return gaussian(mean, least_std + (1 - least_std) * softplus(spread))
 
 
 def out_features(encoder: nn.Module) -> int:
@@ -80,3 +109,11 @@ def forbid_running_statistics(net: nn.Module, method: str) -> None:
                 f"keeps running statistics over all of them. Use Conv4(norm='batch'), which is transductive, or "
                 f"norm='group'; for a layer of your own, track_running_stats=False."
             )
+
+
+def norm_parameters(net: nn.Module) -> list[tuple[str, str]]:
+    """The names of the scale and the shift of every normalisation layer that has both."""
+    kinds = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+    layers = [(name, m) for name, m in net.named_modules() if isinstance(m, kinds)]
+    affine = [name for name, m in layers if m.weight is not None and m.bias is not None]
+    return [(f"{name}.weight".lstrip("."), f"{name}.bias".lstrip(".")) for name in affine]

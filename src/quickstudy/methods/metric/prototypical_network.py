@@ -15,6 +15,8 @@ class PrototypicalNetwork(MetaLearner):
     a query takes the softmax over minus its squared Euclidean distances to them (eq. 2).
     """
 
+    embedding = "encoder"
+
     def __init__(self, encoder: nn.Module):
         super().__init__()
         self.encoder = encoder

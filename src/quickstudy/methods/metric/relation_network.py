@@ -1,0 +1,68 @@
+"""Relation networks (Sung et al., 2018). https://arxiv.org/abs/1711.06025"""
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.distributions import Categorical
+from torch.nn.functional import logsigmoid, one_hot
+
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.encoders.mlp import MLP
+from quickstudy.tensors import class_means, number_of_ways, out_features, per_task, valid
+
+
+class RelationNetwork(MetaLearner):
+    """Learn how to compare, beside what to compare.
+
+    Across tasks an encoder and a relation module are learned, which scores from 0 to 1 how a query is related to a
+    class (eq. 1); a task is remembered by the mean embedding of each class. Scores are trained by their squared error
+    from 1 for the query's class and 0 for the others (eq. 2). What makes that smallest is each class's probability,
+    so `predict` takes the scores for probabilities, divided by their sum.
+
+    The paper adds the embeddings of a class up, where this takes their mean, so that shots may differ; and it compares
+    feature maps by convolutions, where the default here compares vectors by an MLP, whose first layer begins with
+    differences of embeddings.
+
+    Args:
+        encoder: From inputs to embeddings: vectors, or feature maps for a relation module of your own.
+        relation: From a class's and a query's embedding, concatenated along their first axis, to one number, whose
+            sigmoid is the score. An MLP unless given.
+        hidden: Width of that MLP's two hidden layers.
+    """
+
+    embedding = "encoder"
+
+    def __init__(self, encoder: nn.Module, *, relation: nn.Module | None = None, hidden: int = 128):
+        super().__init__()
+        self.encoder = encoder
+        self.relation = comparison(out_features(encoder), hidden) if relation is None else relation
+
+    def adapt(self, support: Examples) -> Float[Tensor, "task way *d"]:
+        z = per_task(self.encoder, support.x)  # [T, S, *D]
+        return class_means(z.flatten(2), support).unflatten(2, z.shape[2:])
+
+    def predict(self, memory: Float[Tensor, "task way *d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
+        return categorical(logsigmoid(self._relations(memory, x)))
+
+    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
+        """The mean squared error of the relation scores."""
+        query = episodes.query
+        scores = self._relations(self.adapt(episodes.support), query.x).sigmoid()
+        errors = (scores - one_hot(query.y, number_of_ways(query))).square().mean(-1)  # eq. 2: [T, Q]
+        return ((errors * valid(query)).sum(1) / valid(query).sum(1)).mean()
+
+    def _relations(
+        self, memory: Float[Tensor, "task way *d"], x: Shaped[Tensor, "task query *x"]
+    ) -> Float[Tensor, "task query way"]:
+        z = per_task(self.encoder, x)  # [T, Q, *D]
+        pairs = torch.cat(torch.broadcast_tensors(memory[:, None], z[:, :, None]), 3)  # [T, Q, W, 2 D, ...]
+        return per_task(self.relation, pairs.flatten(1, 2)).view(pairs.shape[:3])  # eq. 1, before the sigmoid
+
+
+def comparison(d: int, hidden: int) -> MLP:
+    """A relation module of vectors."""
+    mlp = MLP(2 * d, hidden, hidden, 1)
+    weight = next(mlp.parameters())
+    with torch.no_grad():  # begin with differences: without it training may stay at the mean score for long
+        weight[:, d:] = -weight[:, :d]
+    return mlp
