@@ -78,7 +78,7 @@ def descend(
     strategy: Strategy = "loop",
     *,
     steps: int,
-    lr: float,
+    lr: float | Weights,
     first_order: bool = False,
     adjoint: bool = False,
 ) -> Weights:
@@ -89,23 +89,32 @@ def descend(
         weights: Where to begin.
         strategy: By which the tasks are run; `vmap` takes functions of its own.
         steps: Number of steps; with none, the same weights come back.
-        lr: Step size.
+        lr: Step size; or, by name, a tensor of one for each weight, the same for every task.
         first_order: Take the gradients for constants, which drops the second derivatives of the outer gradient.
         adjoint: Keep the weights of each step alone, and compute the step again when its derivative is asked for:
             memory does not grow with the steps, and time by about a quarter.
 
     Raises:
+        TypeError: The adjoint form with a step size for each weight.
         Unsuited: The adjoint form under `vmap`.
     """
+    if adjoint and isinstance(lr, Mapping):
+        raise TypeError("the adjoint form has no derivative by step sizes; lr is a number there, or leave adjoint out.")
     if adjoint and strategy == "vmap":
         raise Unsuited("the strategy 'vmap' cannot compute inner steps anew; take 'loop' or 'stacked'.")
     if adjoint and not first_order and torch.is_grad_enabled():
         return dict(zip(weights, Descent.apply(objective, list(weights), steps, lr, *weights.values()), strict=True))
-    gradient = functional_gradient if strategy == "vmap" else plain_gradient
+    rates = lr if isinstance(lr, Mapping) else dict.fromkeys(weights, lr)
     for _ in range(steps if weights else 0):
-        gradients = gradient(objective, weights, first_order)
-        weights = {name: weight - lr * gradients[name] for name, weight in weights.items()}
+        gradients = gradient(objective, weights, strategy, first_order=first_order)
+        weights = {name: weight - rates[name] * gradients[name] for name, weight in weights.items()}
     return weights
+
+
+def gradient(objective: Objective, weights: Weights, strategy: Strategy, *, first_order: bool) -> Weights:
+    """The gradient of the objective by the weights; a constant for the outer loop where it is first-order."""
+    of = functional_gradient if strategy == "vmap" else plain_gradient
+    return of(objective, weights, first_order)
 
 
 def plain_gradient(objective: Objective, weights: Weights, first_order: bool) -> Weights:
@@ -167,9 +176,14 @@ class Descent(torch.autograd.Function):
 
 
 def adapt_weights(
-    net: nn.Module, weights: Weights, support: Examples, likelihood: Likelihood, solve: Solver
+    net: nn.Module,
+    weights: Weights,
+    support: Examples,
+    likelihood: Likelihood,
+    solve: Solver,
+    own: Weights | None = None,
 ) -> Weights:
-    """Fast weights of T tasks, each from the same weights, by minus the mean log-likelihood of its support set.
+    """Fast weights of T tasks by minus the mean log-likelihood of their support sets.
 
     Args:
         net: The network that the weights are for.
@@ -177,6 +191,8 @@ def adapt_weights(
         support: The support sets.
         likelihood: From the network's outputs to a distribution.
         solve: From a loss, the weights to begin with and the strategy to the fast weights; such as `descend`.
+        own: Where each task begins by itself, with a leading task axis: other weights than those above. They may be
+            functions of those, through which the outer gradient runs, and the inner one does not.
 
     Returns:
         The weights, each with a leading task axis.
@@ -186,13 +202,15 @@ def adapt_weights(
     def nats(outputs: Tensor, y: Tensor, exists: Tensor) -> Tensor:
         return (-likelihood(outputs).log_prob(y) * exists).sum(-1) / exists.sum(-1)
 
-    def one_task(x: Tensor, y: Tensor, exists: Tensor) -> Weights:
-        return solve(lambda w: nats(functional_call(net, dict(w), (x,)), y, exists), weights, strategy)
+    def one_task(own: Weights, x: Tensor, y: Tensor, exists: Tensor) -> Weights:
+        begin = {name: w.view_as(w) for name, w in weights.items()} | dict(own)  # views, of which no own one is made
+        return solve(lambda w: nats(functional_call(net, dict(w), (x,)), y, exists), begin, strategy)
 
+    own = dict(own or {})
     if strategy == "stacked":
-        begin = {name: w.expand(len(support), *w.shape) for name, w in weights.items()}
+        begin = {name: w.expand(len(support), *w.shape) for name, w in weights.items()} | own
         return solve(lambda w: nats(stacked_call(net, w, support.x), support.y, exists).sum(), begin, strategy)
-    return map_tasks(one_task, support.x, support.y, exists, vectorize=strategy == "vmap")
+    return map_tasks(one_task, own, support.x, support.y, exists, vectorize=strategy == "vmap")
 
 
 def apply_weights(

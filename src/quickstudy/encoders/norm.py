@@ -32,8 +32,9 @@ class BatchNorm(nn.BatchNorm2d):
         mean, square = (sums[:-1] / sums[-1]).chunk(2)  # pyright: ignore[reportIndexIssue,reportOptionalSubscript]
         variance = square - mean.square()
         remember(self, mean, variance, sums[-1])  # pyright: ignore[reportIndexIssue,reportOptionalSubscript]
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return torch.addcmul((self.bias - mean * scale)[:, None, None], x, scale[:, None, None]).to(input.dtype)
+        scale = torch.rsqrt(variance + self.eps) * (self.weight if self.affine else 1)
+        shift = self.bias if self.affine else 0
+        return torch.addcmul((shift - mean * scale)[:, None, None], x, scale[:, None, None]).to(input.dtype)
 
     def stacked(self, weights: Mapping[str, Tensor], x: Tensor, tasks: int) -> Tensor:
         return batch_norm(self, weights["weight"], weights["bias"], x, tasks)

@@ -28,6 +28,8 @@ class ANIL(MetaLearner):
         likelihood: `categorical` or `gaussian`, from the head's outputs to a distribution.
     """
 
+    embedding = "encoder"
+
     def __init__(
         self,
         encoder: nn.Module,

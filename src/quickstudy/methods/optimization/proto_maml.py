@@ -1,0 +1,63 @@
+"""Proto-MAML, of Meta-Dataset (Triantafillou et al., 2020, section 3). https://arxiv.org/abs/1903.03096"""
+
+from functools import partial
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+from torch.distributions import Categorical
+
+from quickstudy.contract import Examples, MetaLearner, categorical
+from quickstudy.inner_loop import Weights, adapt_weights, apply_weights, descend
+from quickstudy.tensors import class_means, forbid_running_statistics, out_features, per_task
+
+
+class ProtoMAML(MetaLearner):
+    """MAML that begins each task with the linear layer that a prototypical network is.
+
+    Across tasks the initial weights of the encoder are learned. A task is remembered by the weights of encoder and
+    head after some gradient steps on the support loss, of which the head's began as 2 c_k and -|c_k|^2, with c_k the
+    prototype of class k: up to a constant, its logits are minus the squared distances to the prototypes. The outer
+    gradient runs through that beginning too, first order or not. Any number of ways will do.
+
+    Args:
+        encoder: From inputs to embeddings. Normalise as for `MAML`.
+        inner_lr: Step size of the inner loop (found by search in the paper: 0.005 for its ResNet on ImageNet).
+        inner_steps: Steps of the inner loop while training (6 there).
+        test_inner_steps: Steps when evaluating; as many as in training unless given.
+        first_order: Leave the second derivatives of the steps out, as the paper's experiments do.
+
+    Raises:
+        ValueError: The encoder keeps running statistics, which no single task may change.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        inner_lr: float = 0.005,
+        inner_steps: int = 6,
+        test_inner_steps: int | None = None,
+        first_order: bool = True,
+    ):
+        super().__init__()
+        forbid_running_statistics(encoder, "ProtoMAML")
+        self.encoder, self.inner_lr, self.first_order = encoder, inner_lr, first_order
+        self.inner_steps = inner_steps
+        self.test_inner_steps = inner_steps if test_inner_steps is None else test_inner_steps
+
+    def adapt(self, support: Examples) -> Weights:
+        c = class_means(per_task(self.encoder, support.x), support)  # [T, W, D]
+        c = c.to(torch.promote_types(c.dtype, torch.float32))  # weights are in full precision, autocast or not
+        head = {"1.weight": 2 * c, "1.bias": -c.square().sum(-1)}  # section 3
+        body = {f"0.{name}": w for name, w in self.encoder.named_parameters()}
+        steps = self.inner_steps if self.training else self.test_inner_steps
+        descent = partial(descend, steps=steps, lr=self.inner_lr, first_order=self.first_order)
+        return adapt_weights(self._network(c.shape[1]), body, support, categorical, descent, own=head)
+
+    def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Categorical:
+        return categorical(apply_weights(self._network(memory["1.weight"].shape[1]), memory, x))
+
+    def _network(self, ways: int) -> nn.Sequential:
+        """The encoder under a head without numbers of its own, whose weights come from the memory."""
+        return nn.Sequential(self.encoder, nn.Linear(out_features(self.encoder), ways, device="meta"))
