@@ -56,6 +56,8 @@ class InContextTransformer(MetaLearner):
         heads: Heads of attention.
     """
 
+    embedding = "encoder"
+
     def __init__(self, encoder: nn.Module, *, ways: int = 5, d: int = 128, layers: int = 4, heads: int = 4):
         super().__init__()
         self.encoder, self.ways = encoder, ways

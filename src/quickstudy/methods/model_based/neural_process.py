@@ -4,11 +4,10 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn.functional import softplus
 
-from quickstudy.contract import Examples, MetaLearner, categorical, gaussian
+from quickstudy.contract import Examples, MetaLearner, categorical
 from quickstudy.encoders.mlp import MLP
-from quickstudy.tensors import class_means, out_features, per_task, valid
+from quickstudy.tensors import class_means, gaussian_outputs, out_features, per_task, valid
 
 
 class NeuralProcess(MetaLearner):
@@ -23,12 +22,15 @@ class NeuralProcess(MetaLearner):
         encoder: From inputs to embeddings.
         targets: The length of a regression target; None for classification.
         hidden: Width of the two networks, and length of the representation (128 in the paper).
+        least_std: The least standard deviation that is predicted.
     """
 
-    def __init__(self, encoder: nn.Module, *, targets: int | None = None, hidden: int = 128):
+    embedding = "encoder"
+
+    def __init__(self, encoder: nn.Module, *, targets: int | None = None, hidden: int = 128, least_std: float = 0.1):
         super().__init__()
         d = out_features(encoder)
-        self.encoder, self.targets = encoder, targets
+        self.encoder, self.targets, self.least_std = encoder, targets, least_std
         self.h = MLP(d + (targets or 0), hidden, hidden, hidden)
         self.g = MLP(d + hidden, hidden, hidden, 1 if targets is None else 2 * targets)
 
@@ -48,5 +50,4 @@ class NeuralProcess(MetaLearner):
         out = per_task(self.g, torch.cat([z, r], -1).flatten(0, 1)).unflatten(0, z.shape[:2])  # eq. 3
         if self.targets is None:
             return categorical(out[..., 0])  # [T, Q, W]
-        mean, spread = out[:, :, 0].chunk(2, -1)  # [T, Q, targets]
-        return gaussian(mean, 0.1 + 0.9 * softplus(spread))
+        return gaussian_outputs(out[:, :, 0], self.least_std)
