@@ -1,0 +1,1 @@
+"""Learn a prior, and condition it on the support set."""
