@@ -2,6 +2,7 @@ import pytest
 import torch
 from learners import episodes_for, learner, mlp
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
 from torch.nn.functional import cross_entropy
 
 import quickstudy as qs
@@ -20,13 +21,32 @@ def test_the_linear_probe_is_scikit_learns_logistic_regression_on_embeddings(way
         torch.testing.assert_close(probs[t], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("ways", [2, 3])
+def test_a_good_embedding_is_the_same_on_features_of_length_one(ways):
+    episodes = qs.FewShot(toy(), ways, 3, 4).sample(3, torch.Generator().manual_seed(0))
+    probe = learner("good-embedding").eval()
+    probs = probe.predict(probe.adapt(episodes.support), episodes.query.x).probs
+    for t in range(3):
+        with torch.no_grad():
+            z, zq = (normalize(probe.encoder(part.x[t]).numpy()) for part in (episodes.support, episodes.query))
+        theirs = LogisticRegression(max_iter=1000).fit(z, episodes.support.y[t].numpy())
+        expected = torch.tensor(theirs.predict_proba(zq), dtype=torch.float)
+        torch.testing.assert_close(probs[t], expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(probs, logits_without(probe, episodes).softmax(-1), atol=1e-2)
+
+
+def logits_without(probe: qs.LinearProbe, episodes: qs.Episodes) -> torch.Tensor:
+    plain = qs.LinearProbe(probe.encoder, classes=6)
+    return plain.predict(plain.adapt(episodes.support), episodes.query.x).logits
+
+
 def toy() -> qs.LabelledData:
     from learners import toy_data
 
     return toy_data()
 
 
-@pytest.mark.parametrize("name", ["linear-probe", "fine-tune"])
+@pytest.mark.parametrize("name", ["linear-probe", "fine-tune", "good-embedding", "transductive-fine-tune"])
 def test_pre_training_is_cross_entropy_over_the_true_classes(name):
     one, episodes = learner(name).eval(), episodes_for(name)
     parts = (episodes.support, episodes.query)

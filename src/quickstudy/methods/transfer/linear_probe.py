@@ -1,4 +1,4 @@
-"""Transfer learning by logistic regression on frozen features; see Tian et al., 2020.
+"""Transfer learning by logistic regression on frozen features (Tian, Wang, Krishnan, Tenenbaum & Isola, 2020).
 
 https://arxiv.org/abs/2003.11539
 """
@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.distributions import Categorical
+from torch.nn.functional import normalize
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
 from quickstudy.methods.transfer.pretraining import supervised_loss
@@ -18,22 +19,33 @@ class LinearProbe(MetaLearner):
     """Pre-train an encoder on the training classes, then fit a linear classifier to each support set.
 
     Nothing is learned about tasks: the encoder learns to tell the training classes apart. A task is remembered by
-    the weights of its logistic regression, fitted by scikit-learn on the frozen embeddings.
+    the weights of its logistic regression, fitted by scikit-learn on the frozen embeddings. With these scaled to
+    length 1 it is the paper's method, without its distillation.
 
     Args:
         encoder: From inputs to embeddings.
         classes: The number of training classes.
         C: Inverse strength of the L2 penalty.
+        normalize: Scale every embedding to length 1.
     """
 
-    def __init__(self, encoder: nn.Module, *, classes: int, C: float = 1.0):  # noqa: N803 (scikit-learn's name)
+    embedding = "encoder"
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        classes: int,
+        C: float = 1.0,  # noqa: N803 (scikit-learn's name)
+        normalize: bool = False,
+    ):
         super().__init__()
-        self.encoder, self.C = encoder, C
+        self.encoder, self.C, self.normalize = encoder, C, normalize
         self.head = nn.Linear(out_features(encoder), classes)
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
         with torch.no_grad():
-            z = per_task(self.encoder, support.x).cpu()  # [T, S, D]
+            z = self._features(support.x).cpu()  # [T, S, D]
         ways = number_of_ways(support)
         weight = z.new_zeros(len(z), ways, z.shape[-1])
         bias = z.new_full((len(z), ways), -1e4)  # of a class without examples
@@ -50,8 +62,12 @@ class LinearProbe(MetaLearner):
         return {"weight": weight.to(support.x.device), "bias": bias.to(support.x.device)}
 
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        z = per_task(self.encoder, x)
+        z = self._features(x)
         return categorical(z @ memory["weight"].mT + memory["bias"][:, None])  # [T, Q, W]
 
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         return supervised_loss(self.encoder, self.head, episodes)
+
+    def _features(self, x: Shaped[Tensor, "task example *x"]) -> Float[Tensor, "task example d"]:
+        z = per_task(self.encoder, x)
+        return normalize(z, dim=-1) if self.normalize else z

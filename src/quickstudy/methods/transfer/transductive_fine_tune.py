@@ -1,0 +1,78 @@
+"""Transductive fine-tuning (Dhillon, Chaudhari, Ravichandran & Soatto, 2020). https://arxiv.org/abs/1909.02729"""
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.distributions import Categorical
+from torch.nn.functional import cross_entropy, normalize
+
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.inner_loop import apply_weights
+from quickstudy.methods.transfer.pretraining import supervised_loss
+from quickstudy.tensors import class_means, out_features, per_task, valid
+
+
+class TransductiveFineTune(MetaLearner):
+    """Pre-train a classifier, then train all of it on a task's labelled examples and its unlabelled queries together.
+
+    Nothing is learned about tasks: encoder and head learn to tell the training classes apart. For a task, a linear
+    classifier is put on the head's rectified, normalised outputs, beginning at the normalised class means of the
+    support set (section 3.1). As a query must be seen to be learned from, the memory is the support set itself,
+    beside those means, and the gradient steps are part of every prediction. So the answer depends on which queries
+    are asked together. Evaluate in evaluation mode, in which running statistics stay those of pre-training.
+
+    Args:
+        encoder: From inputs to embeddings.
+        classes: The number of training classes.
+        steps: Steps of Adam per task, over its whole support and query set.
+        lr: Their size.
+    """
+
+    def __init__(self, encoder: nn.Module, *, classes: int, steps: int = 25, lr: float = 5e-5):
+        super().__init__()
+        self.encoder, self.steps, self.lr = encoder, steps, lr
+        self.head = nn.Linear(out_features(encoder), classes)
+
+    @property
+    def transductive(self) -> bool:
+        return True
+
+    def adapt(self, support: Examples) -> dict[str, Tensor]:
+        z = per_task(self._classifier, support.x).relu()
+        weight = normalize(class_means(z, support), dim=-1)  # section 3.1
+        return {"x": support.x, "y": support.y, "exists": valid(support), "weight": weight}
+
+    @torch.enable_grad()
+    def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:
+        begin = {name: w.expand(len(x), *w.shape) for name, w in self._classifier.named_parameters()}
+        weights = {name: w.detach().clone().requires_grad_() for name, w in begin.items()}
+        weight = memory["weight"].detach().clone().requires_grad_()  # [T, W, classes]
+        bias = torch.zeros_like(weight[:, None, :, 0], requires_grad=True)  # [T, 1, W]
+        both, shots = torch.cat([memory["x"], x], 1), memory["x"].shape[1]
+
+        def answers() -> tuple[Categorical, Categorical]:  # for the support set and for the queries
+            z = normalize(apply_weights(self._classifier, weights, both).relu(), dim=-1)
+            logits = z @ weight.mT + bias  # [T, S + Q, W]
+            return categorical(logits[:, :shots]), categorical(logits[:, shots:])
+
+        adam = torch.optim.Adam([*weights.values(), weight, bias], lr=self.lr)
+        for _ in range(self.steps):
+            adam.zero_grad()
+            transductive_loss(*answers(), memory["y"], memory["exists"]).sum().backward()  # tasks share no weight
+            adam.step()
+        with torch.no_grad():
+            return answers()[1]
+
+    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
+        return supervised_loss(self.encoder, self.head, episodes)
+
+    @property
+    def _classifier(self) -> nn.Sequential:
+        """Of the training classes."""
+        return nn.Sequential(self.encoder, self.head)
+
+
+def transductive_loss(support: Categorical, query: Categorical, y: Tensor, exists: Tensor) -> Float[Tensor, " task"]:
+    """The mean cross-entropy of the support set, plus the mean entropy of the queries' answers (section 3.2)."""
+    nats = cross_entropy(support.logits.mT, y, reduction="none")  # [T, S]
+    return (nats * exists).sum(1) / exists.sum(1) + query.entropy().mean(1)
