@@ -132,7 +132,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(monkeypatch, capfd, folder, 
         return refused(monkeypatch, capfd, tmp_path, *arguments)
 
     out = ["--out", tmp_path / "run"]
-    assert "no method 'mamal'; there are protonet, maml" in error("train", "mamal", *out)
+    assert "no method 'mamal'; there are protonet, matching" in error("train", "mamal", *out)
     assert "no method 'all'" in error("train", "all", *out)
     assert "no method 'x'" in error("compare", "--methods", "protonet,x", *out)
     assert "nor an .arrow file, nor one of glyphs" in error("train", "maml", "--data", tmp_path / "none", *out)
@@ -266,6 +266,7 @@ def test_a_process_that_dies_stops_the_run_which_one_process_then_ends_as_it_wou
     assert step < 60
     alone = ["--batch", "2", "--steps", "60", "--resume"]
     finish(spawn(folder, tmp_path / "run", *alone))
+    finish(spawn(folder, tmp_path / "whole", *alone))  # has ended already, as two processes
     one, two = (load_tensors(tmp_path / which / "last.safetensors")[1]["curve"] for which in ("whole", "run"))
     assert [row[0] for row in one] == [row[0] for row in two] == list(range(1, 61))
     torch.testing.assert_close(*(torch.tensor([row[1] for row in curve]) for curve in (one, two)), rtol=0.02, atol=0.02)

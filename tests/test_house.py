@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import quickstudy as qs
-from quickstudy.catalogue import METHODS, Setting, build
+from quickstudy.catalogue import METHODS, SOME, Setting, build
 
 ROOMS = [
     ["atomic", "allocator", "seeds", "contract", "peers"],
@@ -20,6 +20,7 @@ ROOMS = [
     ["methods"],
     ["catalogue"],
     ["checkpoint", "engine", "processes"],
+    ["embedded"],
     ["evaluation"],
     ["training"],
     ["comparison", "runs", "progress"],
@@ -46,6 +47,11 @@ def test_everything_offered_says_what_it_is(name):
 def test_every_method_of_the_catalogue_is_offered():
     offered = {getattr(qs, name) for name in qs.__all__}
     assert {type(build(name, Setting())) for name in METHODS} <= offered
+
+
+def test_a_first_comparison_takes_methods_of_every_family():
+    assert {METHODS[name].family for name in SOME} == {method.family for method in METHODS.values()}
+    assert set(SOME) < set(METHODS)
 
 
 def test_rooms_import_only_rooms_below_them():

@@ -8,53 +8,102 @@ from quickstudy.data.digits import digits
 from quickstudy.data.folder import image_folder
 from quickstudy.data.glyphs import glyphs
 from quickstudy.data.labelled import LabelledData
+from quickstudy.data.mini_imagenet import mini_imagenet
 from quickstudy.data.omniglot import omniglot
+from quickstudy.data.tiny_imagenet import tiny_imagenet
 from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.mlp import MLP
 from quickstudy.encoders.resnet12 import ResNet12
 from quickstudy.engine import Engine
 from quickstudy.evaluation import Evaluation, Interval, evaluate, interval
+from quickstudy.methods.bayesian.abml import ABML
+from quickstudy.methods.bayesian.alpaca import ALPaCA
+from quickstudy.methods.bayesian.deep_kernel_transfer import DeepKernelTransfer
 from quickstudy.methods.in_context.in_context_transformer import InContextTransformer
+from quickstudy.methods.in_context.transformer_neural_process import TransformerNeuralProcess
+from quickstudy.methods.metric.feat import FEAT
+from quickstudy.methods.metric.mahalanobis import Mahalanobis
+from quickstudy.methods.metric.matching_network import MatchingNetwork
 from quickstudy.methods.metric.prototypical_network import PrototypicalNetwork
+from quickstudy.methods.metric.r2d2 import R2D2
+from quickstudy.methods.metric.relation_network import RelationNetwork
+from quickstudy.methods.model_based.attentive_neural_process import AttentiveNeuralProcess
+from quickstudy.methods.model_based.fast_weights import FastWeights
+from quickstudy.methods.model_based.mann import MANN
 from quickstudy.methods.model_based.neural_process import NeuralProcess
 from quickstudy.methods.model_based.snail import SNAIL
 from quickstudy.methods.optimization.anil import ANIL
+from quickstudy.methods.optimization.boil import BOIL
+from quickstudy.methods.optimization.cnaps import CNAPs
 from quickstudy.methods.optimization.imaml import IMAML
 from quickstudy.methods.optimization.maml import MAML
+from quickstudy.methods.optimization.maml_plus_plus import MAMLPlusPlus
+from quickstudy.methods.optimization.meta_lstm import MetaLSTM
+from quickstudy.methods.optimization.meta_sgd import MetaSGD
+from quickstudy.methods.optimization.proto_maml import ProtoMAML
+from quickstudy.methods.optimization.reptile import Reptile
+from quickstudy.methods.transfer.baseline_plus_plus import BaselinePlusPlus
 from quickstudy.methods.transfer.fine_tune import FineTune
 from quickstudy.methods.transfer.from_scratch import FromScratch
 from quickstudy.methods.transfer.linear_probe import LinearProbe
-from quickstudy.tasks import Augmented, FewShot, Sinusoids, Tasks
+from quickstudy.methods.transfer.meta_baseline import MetaBaseline
+from quickstudy.methods.transfer.simple_shot import SimpleShot
+from quickstudy.methods.transfer.transductive_fine_tune import TransductiveFineTune
+from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, Tasks
 from quickstudy.training import Progress, Validation, train
 
 __all__ = [
+    "ABML",
     "ANIL",
+    "BOIL",
+    "FEAT",
     "IMAML",
     "MAML",
+    "MANN",
     "MLP",
+    "R2D2",
     "SNAIL",
+    "ALPaCA",
+    "AttentiveNeuralProcess",
     "Augmented",
+    "BaselinePlusPlus",
+    "CNAPs",
     "Comparison",
     "Conv4",
+    "DeepKernelTransfer",
     "Engine",
     "Episodes",
     "Evaluation",
     "Examples",
+    "FastWeights",
     "FewShot",
     "FineTune",
     "FromScratch",
+    "GPCurves",
     "InContextTransformer",
     "Interval",
     "LabelledData",
     "LinearProbe",
+    "MAMLPlusPlus",
+    "Mahalanobis",
+    "MatchingNetwork",
     "Memory",
+    "MetaBaseline",
+    "MetaLSTM",
     "MetaLearner",
+    "MetaSGD",
     "NeuralProcess",
     "Progress",
+    "ProtoMAML",
     "PrototypicalNetwork",
+    "RelationNetwork",
+    "Reptile",
     "ResNet12",
+    "SimpleShot",
     "Sinusoids",
     "Tasks",
+    "TransductiveFineTune",
+    "TransformerNeuralProcess",
     "Validation",
     "arrow_data",
     "categorical",
@@ -67,10 +116,12 @@ __all__ = [
     "interval",
     "load_learner",
     "load_memory",
+    "mini_imagenet",
     "omniglot",
     "pack_folder",
     "save_arrow",
     "save_learner",
     "save_memory",
+    "tiny_imagenet",
     "train",
 ]

@@ -9,15 +9,38 @@ from quickstudy.contract import MetaLearner
 from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.norm import Norm
 from quickstudy.encoders.resnet12 import ResNet12
+from quickstudy.methods.bayesian.abml import ABML
+from quickstudy.methods.bayesian.alpaca import ALPaCA
+from quickstudy.methods.bayesian.deep_kernel_transfer import DeepKernelTransfer
 from quickstudy.methods.in_context.in_context_transformer import InContextTransformer
+from quickstudy.methods.in_context.transformer_neural_process import TransformerNeuralProcess
+from quickstudy.methods.metric.feat import FEAT
+from quickstudy.methods.metric.mahalanobis import Mahalanobis
+from quickstudy.methods.metric.matching_network import MatchingNetwork
 from quickstudy.methods.metric.prototypical_network import PrototypicalNetwork
+from quickstudy.methods.metric.r2d2 import R2D2
+from quickstudy.methods.metric.relation_network import RelationNetwork
+from quickstudy.methods.model_based.attentive_neural_process import AttentiveNeuralProcess
+from quickstudy.methods.model_based.fast_weights import FastWeights
+from quickstudy.methods.model_based.mann import MANN
 from quickstudy.methods.model_based.neural_process import NeuralProcess
 from quickstudy.methods.model_based.snail import SNAIL
 from quickstudy.methods.optimization.anil import ANIL
+from quickstudy.methods.optimization.boil import BOIL
+from quickstudy.methods.optimization.cnaps import CNAPs
 from quickstudy.methods.optimization.maml import MAML
+from quickstudy.methods.optimization.maml_plus_plus import MAMLPlusPlus
+from quickstudy.methods.optimization.meta_lstm import MetaLSTM
+from quickstudy.methods.optimization.meta_sgd import MetaSGD
+from quickstudy.methods.optimization.proto_maml import ProtoMAML
+from quickstudy.methods.optimization.reptile import Reptile
+from quickstudy.methods.transfer.baseline_plus_plus import BaselinePlusPlus
 from quickstudy.methods.transfer.fine_tune import FineTune
 from quickstudy.methods.transfer.from_scratch import FromScratch
 from quickstudy.methods.transfer.linear_probe import LinearProbe
+from quickstudy.methods.transfer.meta_baseline import MetaBaseline
+from quickstudy.methods.transfer.simple_shot import SimpleShot
+from quickstudy.methods.transfer.transductive_fine_tune import TransductiveFineTune
 from quickstudy.tensors import out_features
 
 ENCODERS: dict[str, Callable[[int, int, Norm], nn.Module]] = {
@@ -91,6 +114,41 @@ METHODS: dict[str, Method] = {
         "the mean embedding of each class",
         lambda s: PrototypicalNetwork(s.backbone()),
     ),
+    "matching": Method(
+        "Matching network",
+        "metric",
+        "an embedding in which like examples point the same way",
+        "the embedding and the label of each support example",
+        lambda s: MatchingNetwork(s.backbone()),
+    ),
+    "relation": Method(
+        "Relation network",
+        "metric",
+        "an embedding, and how to compare a query with a class in it",
+        "the mean embedding of each class",
+        lambda s: RelationNetwork(s.backbone()),
+    ),
+    "mahalanobis": Method(
+        "Mahalanobis classifier",
+        "metric",
+        "an embedding in which classes have covariances that help",
+        "the mean and the covariance of each class",
+        lambda s: Mahalanobis(s.backbone()),
+    ),
+    "feat": Method(
+        "FEAT",
+        "metric",
+        "an embedding, and to move the prototypes of a task apart",
+        "the adapted prototype of each class",
+        lambda s: FEAT(s.backbone(), dropout=0.0),  # with dropout, a batch cannot be computed in parts
+    ),
+    "r2d2": Method(
+        "R2-D2",
+        "metric",
+        "an embedding on which ridge regression generalises",
+        "the weights of a ridge regression",
+        lambda s: R2D2(s.backbone(), alpha=10.0),  # from 1, logits stay small for long
+    ),
     "maml": Method(
         "MAML",
         "optimization",
@@ -104,6 +162,62 @@ METHODS: dict[str, Method] = {
         "features, and initial weights of the last layer",
         "the last layer's weights after a few gradient steps",
         lambda s: ANIL(*s.network("running")),
+    ),
+    "fo-maml": Method(
+        "First-order MAML",
+        "optimization",
+        "initial weights from which a few gradient steps suffice",
+        "the weights after those steps",
+        lambda s: MAML(s.network("group"), inner_lr=0.1, inner_steps=3, test_inner_steps=5, first_order=True),
+    ),
+    "boil": Method(
+        "BOIL",
+        "optimization",
+        "a last layer, and initial weights of all others",
+        "the other layers' weights after a gradient step",
+        lambda s: BOIL(*s.network("group")),
+    ),
+    "meta-sgd": Method(
+        "Meta-SGD",
+        "optimization",
+        "initial weights, and a step size for each of them",
+        "the weights after one step",
+        lambda s: MetaSGD(s.network("group")),
+    ),
+    "reptile": Method(
+        "Reptile",
+        "optimization",
+        "initial weights close to those of every task",
+        "the weights after some steps of Adam",
+        lambda s: Reptile(s.network("group")),
+    ),
+    "proto-maml": Method(
+        "Proto-MAML",
+        "optimization",
+        "initial weights of the encoder",
+        "all weights after gradient steps that begin with the prototypes as last layer",
+        lambda s: ProtoMAML(s.backbone("group")),
+    ),
+    "maml++": Method(
+        "MAML++",
+        "optimization",
+        "initial weights, and the sizes of the gradient steps from them",
+        "the weights after those steps",
+        lambda s: MAMLPlusPlus(s.network("group"), inner_steps=3),
+    ),
+    "meta-lstm": Method(
+        "Meta-learner LSTM",
+        "optimization",
+        "initial weights, and an optimizer whose gates read gradients and losses",
+        "the weights after its steps",
+        lambda s: MetaLSTM(s.network("group"), inner_lr=0.1, hidden=0),
+    ),
+    "cnaps": Method(
+        "CNAPs",
+        "optimization",
+        "to predict a network's parameters from a support set",
+        "scales and shifts of channels, and a linear classifier",
+        lambda s: CNAPs(s.backbone("group"), s.backbone("group")),
     ),
     "snail": Method(
         "SNAIL",
@@ -119,12 +233,61 @@ METHODS: dict[str, Method] = {
         "one vector per class",
         lambda s: NeuralProcess(s.backbone()),
     ),
+    "mann": Method(
+        "Memory-augmented neural network",
+        "model-based",
+        "what to write into an external memory, and what to look for in it",
+        "the memory's slots, and the controller's state",
+        lambda s: MANN(s.backbone(), ways=s.ways),
+    ),
+    "fast-weights": Method(
+        "Fast weights",
+        "model-based",
+        "keys under which labels are written, and how strongly",
+        "a matrix that turns keys into labels",
+        lambda s: FastWeights(s.backbone()),
+    ),
+    "anp": Method(
+        "Attentive neural process",
+        "model-based",
+        "which support examples tell of a query, and to score it beside what they say",
+        "a key and a value per example",
+        lambda s: AttentiveNeuralProcess(s.backbone()),
+    ),
+    "alpaca": Method(
+        "ALPaCA",
+        "bayesian",
+        "features, and a prior over the weights of a linear regression on them",
+        "the posterior over those weights, in closed form",
+        lambda s: ALPaCA(s.backbone()),
+    ),
+    "dkt": Method(
+        "Deep kernel transfer",
+        "bayesian",
+        "the kernel of a Gaussian process",
+        "the embeddings of its examples and their covariance",
+        lambda s: DeepKernelTransfer(s.backbone()),
+    ),
+    "abml": Method(
+        "Amortized Bayesian MAML",
+        "bayesian",
+        "a Gaussian over initial weights",
+        "a Gaussian over the weights after a few gradient steps",
+        lambda s: ABML(s.network("group"), inner_lr=0.1, inner_steps=3, samples=3),
+    ),
     "in-context": Method(
         "In-context transformer",
         "in-context",
         "a learning algorithm, in the weights of a transformer",
         "the keys and values of the support set in every layer",
         lambda s: InContextTransformer(s.backbone(), ways=s.ways),
+    ),
+    "tnp": Method(
+        "Transformer neural process",
+        "in-context",
+        "to fill in missing targets, in the weights of a transformer",
+        "the keys and values of the support set in every layer",
+        lambda s: TransformerNeuralProcess(s.backbone(), ways=s.ways),
     ),
     "linear-probe": Method(
         "Linear probe",
@@ -147,7 +310,47 @@ METHODS: dict[str, Method] = {
         "all weights after gradient steps on the support set",
         lambda s: FromScratch(s.network("group")),
     ),
+    "baseline++": Method(
+        "Baseline++",
+        "transfer",
+        "to tell the training classes apart by angles",
+        "a cosine classifier, fitted by gradient steps on frozen features",
+        lambda s: BaselinePlusPlus(s.backbone(), classes=s.classes),
+    ),
+    "simpleshot": Method(
+        "SimpleShot",
+        "transfer",
+        "to tell the training classes apart, and the mean of their features",
+        "the mean of each class's centred, normalised features",
+        lambda s: SimpleShot(s.backbone(), classes=s.classes),
+    ),
+    "good-embedding": Method(
+        "Good embedding",
+        "transfer",
+        "to tell the training classes apart",
+        "a logistic regression on frozen, normalised features",
+        lambda s: LinearProbe(s.backbone(), classes=s.classes, normalize=True),
+    ),
+    "meta-baseline": Method(
+        "Meta-Baseline",
+        "transfer",
+        "to tell the training classes apart, then an embedding whose class means are good by cosine",
+        "the mean embedding of each class",
+        lambda s: MetaBaseline(s.backbone(), classes=s.classes),
+    ),
+    "transductive-fine-tune": Method(
+        "Transductive fine-tuning",
+        "transfer",
+        "to tell the training classes apart",
+        "its examples: all weights are trained on them and on the queries, when these are asked",
+        lambda s: TransductiveFineTune(s.backbone(), classes=s.classes, steps=10, lr=0.001),
+    ),
 }
+
+SOME = (
+    "protonet", "maml", "anil", "snail", "cnp", "alpaca", "in-context", "linear-probe", "fine-tune", "scratch",
+)  # fmt: skip
+"""One to three of each family: what a first comparison takes, within minutes."""
 
 
 def find(name: str) -> Method:

@@ -17,7 +17,7 @@ from rich.table import Table
 from quickstudy import options
 from quickstudy.allocator import keep_freed_memory
 from quickstudy.atomic import write_atomically
-from quickstudy.catalogue import METHODS, build, find
+from quickstudy.catalogue import METHODS, SOME, build, find
 from quickstudy.comparison import Comparison, compare
 from quickstudy.data.arrow import pack_folder
 from quickstudy.data.digits import digits
@@ -66,10 +66,10 @@ def launcher(devices: int, batch: int, precision: str) -> Fabric:
 
 
 def methods_of(names: str) -> list[str]:
-    """The names in a comma-separated list, each a method's."""
-    chosen = list(METHODS) if names == "all" else [name.strip() for name in names.split(",") if name.strip()]
-    if not chosen:
-        raise ValueError(f"--methods names none; there are {', '.join(METHODS)}, and all.")
+    """The names in a comma-separated list, each a method's; or those of "some", or "all"."""
+    listed = {"all": METHODS, "some": SOME}.get(names, [name.strip() for name in names.split(",") if name.strip()])
+    if not (chosen := list(listed)):
+        raise ValueError(f"--methods names none; there are {', '.join(METHODS)}, and some, and all.")
     for name in chosen:
         find(name)
     return list(dict.fromkeys(chosen))
@@ -79,7 +79,9 @@ def methods_of(names: str) -> list[str]:
 def compare_command(
     data: options.Data = "glyphs",
     data_dir: options.DataDir = None,
-    methods: Annotated[str, typer.Option(help=f"Comma-separated, or all: {', '.join(METHODS)}.")] = "all",
+    methods: Annotated[
+        str, typer.Option(help=f"Comma-separated; all, or some of each family: {', '.join(METHODS)}.")
+    ] = "some",
     ways: options.Ways = 5,
     shots: options.Shots = 1,
     queries: options.Queries = 5,
@@ -288,7 +290,7 @@ def data_command(
             raise ValueError(f"pack into which file? Pass --out with a name that ends in .arrow, not {file}.")
         pack_folder(source, file, size=image_size or 84)
         source = str(file)
-    parts = [digits()] if source == "digits" else splits(source, data_dir)
+    parts = [digits()] if source == "digits" else splits(source, data_dir, size=image_size)
     rows = Table("part", "classes", "examples", "fewest per class", "pixels", box=None)
     for part in parts:
         pixels = "x".join(str(n) for n in part.x.shape[1:])
