@@ -22,6 +22,7 @@ ROOMS = [
     ["checkpoint", "engine", "processes"],
     ["embedded"],
     ["evaluation"],
+    ["confidence"],
     ["training"],
     ["comparison", "runs", "progress"],
     ["report", "plan", "options"],

@@ -2,6 +2,7 @@
 
 from quickstudy.checkpoint import load_learner, load_memory, save_learner, save_memory
 from quickstudy.comparison import Comparison, compare
+from quickstudy.confidence import fit_temperature
 from quickstudy.contract import Episodes, Examples, Memory, MetaLearner, categorical, gaussian
 from quickstudy.data.arrow import arrow_data, pack_folder, save_arrow
 from quickstudy.data.digits import digits
@@ -110,6 +111,7 @@ __all__ = [
     "compare",
     "digits",
     "evaluate",
+    "fit_temperature",
     "gaussian",
     "glyphs",
     "image_folder",

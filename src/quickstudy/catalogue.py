@@ -106,6 +106,16 @@ class Method:
     build: Callable[[Setting], MetaLearner]
 
 
+FAMILIES: dict[str, str] = {
+    "metric": "Learn a similarity: a query belongs where examples like it do.",
+    "optimization": "Learn how to train: where gradient descent begins, how it steps, or where it would have ended.",
+    "model-based": "Learn a network that reads examples one by one or all at once, and holds them in its activations.",
+    "bayesian": "Learn a prior: an example turns it into a posterior, which knows how little it has seen.",
+    "in-context": "Learn to learn in context: a transformer reads the examples as a sequence, and no weight changes.",
+    "transfer": "Learn one large task, and carry over what helps: what every meta-learner must beat.",
+}
+"""What the families of methods have in common, in a sentence."""
+
 METHODS: dict[str, Method] = {
     "protonet": Method(
         "Prototypical network",

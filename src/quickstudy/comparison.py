@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from quickstudy.confidence import fit_temperature
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.engine import Engine
 from quickstudy.evaluation import Evaluation, Interval, episode_list, evaluate, interval
@@ -31,6 +32,7 @@ class Entry:
         tests: What was found on each test.
         by_shots: On each test, the interval of the main score for each number of shots.
         strip: On each test, probabilities [task, query, way] for the episodes that the report shows.
+        temperature: Fitted on validation tasks of classes; None where there were none.
     """
 
     parameters: int
@@ -39,6 +41,7 @@ class Entry:
     tests: dict[str, Evaluation] = field(default_factory=dict)
     by_shots: dict[str, dict[int, Interval]] = field(default_factory=dict)
     strip: dict[str, Tensor] = field(default_factory=dict)
+    temperature: float | None = None
 
 
 @dataclass
@@ -83,6 +86,7 @@ class Comparison:
         return {
             "parameters": entry.parameters,
             "train_seconds": round(entry.train_seconds, 2),
+            "temperature": entry.temperature,
             "curve": entry.curve,
             "tests": {
                 test: {
@@ -91,6 +95,7 @@ class Comparison:
                     "log_likelihood": interval(found.scores["log_likelihood"])._asdict(),
                     "by_shots": {shots: i._asdict() for shots, i in entry.by_shots.get(test, {}).items()},
                     "bins": None if found.bins is None else found.bins.tolist(),
+                    "tempered_bins": None if found.tempered_bins is None else found.tempered_bins.tolist(),
                 }
                 for test, found in entry.tests.items()
             },
@@ -124,7 +129,7 @@ def compare(
         tasks: Meta-training tasks; every learner sees the same batch at the same step.
         tests: Meta-test tasks by name, such as unseen classes of the same data, or of other data.
         steps, batch, seed, out, resume, engine, fabric: See `train`; each learner has a folder of its own in `out`.
-        validate: See `train`.
+        validate: See `train`. On these tasks, if they are of classes, each learner's temperature is fitted.
         episodes: Test episodes of each test.
         shots: Further tests by number of shots, for the curve of accuracy against shots.
         shot_episodes: Test episodes of each of those.
@@ -153,8 +158,17 @@ def compare(
         )
         for p in watch(name, progress):
             entry.train_seconds, entry.curve = p.seconds, p.curve
+        entry.temperature = _temperature(learner, validate, engine, fabric)
         for test, test_tasks in tests.items():
-            found = evaluate(learner, test_tasks, episodes=episodes, seed=seed, engine=engine, fabric=fabric)
+            found = evaluate(
+                learner,
+                test_tasks,
+                episodes=episodes,
+                seed=seed,
+                temperature=entry.temperature,
+                engine=engine,
+                fabric=fabric,
+            )
             entry.tests[test] = found
             entry.strip[test] = _answers(learner, strip[test], fabric)
             entry.by_shots[test] = {
@@ -163,6 +177,18 @@ def compare(
             }
     asked = {"steps": steps, "batch": batch, "lr": lr, "episodes": episodes, "seed": seed, **(settings or {})}
     return Comparison(asked, entries, strip)
+
+
+def _temperature(
+    learner: MetaLearner, validate: Tasks | Validation | None, engine: Engine | None, fabric: Fabric | None
+) -> float | None:
+    """Fitted on the episodes that chose the learner's weights, if these are of classes."""
+    if validate is None:
+        return None
+    judge = validate if isinstance(validate, Validation) else Validation(validate)
+    if next(episode_list(judge.tasks, 1)).support.ways is None:
+        return None
+    return fit_temperature(learner, judge.tasks, episodes=judge.episodes, engine=engine, fabric=fabric)
 
 
 @torch.no_grad()

@@ -6,20 +6,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution
 
-from quickstudy.contract import Episodes, Examples, MetaLearner
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
 from quickstudy.embedded import embedded
 from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
 from quickstudy.tensors import valid
+
+Result = TypeVar("Result")
 
 CHUNK = 20
 """Episodes drawn from one seed; part of what defines an episode list, whatever the machine."""
@@ -77,6 +79,8 @@ class Evaluation:
         chance: The accuracy of guessing, averaged over episodes; None for regression.
         transductive: Whether queries could see each other.
         engine: How it was computed.
+        temperature: By which logits were divided for what is called tempered; None where none was asked for.
+        tempered_bins: Like `bins`, at that temperature.
     """
 
     scores: dict[str, Float[Tensor, " episode"]]
@@ -87,6 +91,8 @@ class Evaluation:
     chance: float | None
     transductive: bool
     engine: Engine
+    temperature: float | None = None
+    tempered_bins: Float[Tensor, "bin 3"] | None = None
 
     @property
     def main(self) -> str:
@@ -110,15 +116,20 @@ class Evaluation:
         Over all queries of all episodes; confidence is the highest predicted probability (Guo et al., 2017, eq. 3).
         https://arxiv.org/abs/1706.04599
         """
-        if self.bins is None:
-            return None
-        return ((self.bins[:, 1] - self.bins[:, 2]).abs().sum() / self.bins[:, 0].sum()).item()
+        return None if self.bins is None else calibration_error(self.bins)
+
+    @property
+    def tempered_calibration_error(self) -> float | None:
+        """The calibration error with logits divided by the temperature."""
+        return None if self.tempered_bins is None else calibration_error(self.tempered_bins)
 
     def results(self) -> dict:
         """What was found, as JSON can hold it, every per-episode score included."""
         return {
             **self.result._asdict(),
             "expected_calibration_error": self.calibration_error,
+            "temperature": self.temperature,
+            "tempered_expected_calibration_error": self.tempered_calibration_error,
             "adapt_ms": self.adapt_seconds * 1000,
             "transductive": self.transductive,
             "engine": str(self.engine),
@@ -127,6 +138,10 @@ class Evaluation:
 
     def __str__(self) -> str:
         return str(self.result) if self.ways else self.result.plain()
+
+
+def calibration_error(bins: Float[Tensor, "bin 3"]) -> float:
+    return ((bins[:, 1] - bins[:, 2]).abs().sum() / bins[:, 0].sum()).item()
 
 
 def episode_list(tasks: Tasks, episodes: int, seed: int = 0) -> Iterator[Episodes]:
@@ -142,6 +157,7 @@ def evaluate(
     *,
     episodes: int = 1000,
     seed: int = 0,
+    temperature: float | None = None,
     engine: Engine | None = None,
     fabric: Fabric | None = None,
 ) -> Evaluation:
@@ -154,6 +170,8 @@ def evaluate(
         tasks: Where the episodes come from.
         episodes: Their number, at least 2.
         seed: Which list of episodes.
+        temperature: Classification only, such as `fit_temperature` finds: what confidences are worth is told for logits
+            divided by it too.
         engine: How to compute it; found by a short probe unless given.
         fabric: Launched; with several processes each evaluates its share, and all return the whole.
 
@@ -167,56 +185,84 @@ def evaluate(
     channels_last(learner)
     digest, results, ways = hashlib.sha256(), {}, []
     light = embedded(learner, tasks, fabric.device if fabric else "cpu")
-    rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    rank, world = rank_and_world(fabric)
     for chunk, batch in enumerate(episode_list(tasks, episodes, seed)):
         for tensor in (batch.support.x, batch.support.y, batch.query.x, batch.query.y):
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         ways += [batch.support.ways] * len(batch)
         if chunk % world == rank:
             batch = fabric.to_device(batch) if fabric else batch
-            engine = engine or probe(learner, batch, partial(evaluate_batch, learner))
+            engine = engine or probe(learner, batch, partial(evaluate_batch, learner, temperature))
             if light and results:  # the first is evaluated from its examples, and tells how long that takes
                 embeddings = light.sample(CHUNK, seeded(seed, "episodes", chunk), engine)[: len(batch)]
-                results[chunk] = (*evaluate_batch(light.learner, engine, embeddings)[:2], None)
+                results[chunk] = (*evaluate_batch(light.learner, temperature, engine, embeddings)[:2], None)
             else:
-                results[chunk] = evaluate_batch(learner, engine, batch)
+                results[chunk] = evaluate_batch(learner, temperature, engine, batch)
     learner.train(training)
-    if world > 1:
-        shares: list = [None] * world
-        torch.distributed.all_gather_object(shares, results)
-        results = {chunk: result for share in shares for chunk, result in share.items()}
-    ordered = [results[chunk] for chunk in sorted(results)]
+    ordered = gathered(results, world)
+    bins = None if None in ways else torch.stack([result[1] for result in ordered]).sum(0)
     return Evaluation(
         scores={name: torch.cat([result[0][name] for result in ordered]) for name in ordered[0][0]},
-        bins=None if None in ways else torch.stack([result[1] for result in ordered]).sum(0),
+        bins=None if bins is None else bins[0],
         adapt_seconds=statistics.median(result[2] for result in ordered if result[2] is not None),
         episodes_hash=digest.hexdigest(),
         ways=None if None in ways else max(ways),
         chance=None if None in ways else sum(1 / w for w in ways) / len(ways),
         transductive=learner.transductive,
         engine=engine or Engine(),
+        temperature=temperature,
+        tempered_bins=None if bins is None or temperature is None else bins[1],
     )
 
 
+def rank_and_world(fabric: Fabric | None) -> tuple[int, int]:
+    return (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+
+
+def gathered(results: dict[int, Result], world: int) -> list[Result]:
+    """What all processes found, in the order of its numbers."""
+    shares: list = [results] * world
+    if world > 1:
+        torch.distributed.all_gather_object(shares, results)
+    every = {number: result for share in shares for number, result in share.items()}
+    return [every[number] for number in sorted(every)]
+
+
 Scores = tuple[dict[str, Tensor], Tensor | None, float]
-"""Scores per episode, reliability bins, and seconds of adaptation per task."""
+"""Scores per episode, reliability bins [as they are and perhaps tempered, bin, 3], seconds of adaptation per task."""
 
 
-def evaluate_batch(learner: MetaLearner, engine: Engine, batch: Episodes) -> Scores:
+def evaluate_batch(learner: MetaLearner, temperature: float | None, engine: Engine, batch: Episodes) -> Scores:
     """What is found of a batch, whose tasks the engine spreads over chunks and threads."""
-    found = engine.each(learner, evaluate_chunk, engine.split(batch))
+    found = engine.each(learner, partial(evaluate_chunk, temperature), engine.split(batch))
     scores = {name: torch.cat([chunk[0][name] for chunk in found]) for name in found[0][0]}
     bins = [chunk[1] for chunk in found if chunk[1] is not None]
     return scores, torch.stack(bins).sum(0) if bins else None, statistics.median(chunk[2] for chunk in found)
 
 
-def evaluate_chunk(learner: MetaLearner, batch: Episodes) -> Scores:
+def evaluate_chunk(temperature: float | None, learner: MetaLearner, batch: Episodes) -> Scores:
     start = time.perf_counter()
     memory = learner.adapt(batch.support)
     seconds = (time.perf_counter() - start) / len(batch)
     predicted = learner.predict(memory, batch.query.x)
     scores, bins = score(predicted, batch.query)
-    return {name: values.cpu() for name, values in scores.items()}, bins, seconds
+    levels = [] if bins is None else [bins]
+    if temperature is not None:
+        cooler, bins = score(tempered(predicted, temperature), batch.query)
+        scores["tempered_log_likelihood"] = cooler["log_likelihood"]
+        levels.append(bins)
+    return {name: values.cpu() for name, values in scores.items()}, torch.stack(levels) if levels else None, seconds
+
+
+def tempered(predicted: Distribution, temperature: float) -> Distribution:
+    """A distribution over classes with its logits divided by a temperature: surer below 1, less sure above.
+
+    Raises:
+        TypeError: A distribution over numbers.
+    """
+    if not isinstance(predicted, Categorical):
+        raise TypeError(f"a temperature divides the logits of classes; {type(predicted).__name__} has none.")
+    return categorical(predicted.logits / temperature)
 
 
 def score(predicted: Distribution, query: Examples) -> tuple[dict[str, Tensor], Tensor | None]:

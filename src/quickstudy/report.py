@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log
 from pathlib import Path
 from typing import NamedTuple
@@ -19,17 +19,23 @@ from rich.table import Table
 from rich.text import Text
 
 from quickstudy.atomic import write_atomically
-from quickstudy.catalogue import METHODS, Method
+from quickstudy.catalogue import FAMILIES, METHODS, Method
 from quickstudy.comparison import Comparison
 from quickstudy.contract import Examples
-from quickstudy.evaluation import Interval, interval
+from quickstudy.evaluation import Evaluation, Interval, interval
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5578d", "#c98500", "#6a4c93", "#6b705c", "#3a9bd5")
 SHAPES = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))  # in plots; in text
 STYLE: dict = {"svg.fonttype": "none", "svg.hashsalt": "quickstudy", "font.size": 9, "grid.color": "#e2e2e2"}
 STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True}
 SHORT = {"log-likelihood": "nats per\nquery", "calibration error": "calib.\nerror", "adapt": "ms/\ntask"}
-SHORT |= {"meta-training": "train", "parameters": "params", "difference from best": "vs best", "transductive": "trans."}
+SHORT |= {
+    "tempered": "tem-\npered",
+    "meta-training": "train",
+    "parameters": "params",
+    "difference from best": "vs best",
+    "transductive": "trans.",
+}
 EPISODES, SHOTS, QUERIES, PIXELS = 3, 5, 2, 64  # shown at most: tasks; examples and queries of a class; picture side
 
 
@@ -62,12 +68,13 @@ def report(comparison: Comparison, path: str | Path, *, about: Mapping[str, Meth
     entries = comparison.entries
     loader = PackageLoader("quickstudy", "")
     pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    pages.globals |= {f.__name__: f for f in (rows, strip, curves, reliability_diagram, log)}
+    pages.globals |= {f.__name__: f for f in (rows, families, strip, curves, reliability_diagram, log)}
     with rc_context(STYLE):
         html = pages.get_template("report.html.j2").render(
             comparison=comparison,
             results=comparison.results(),
             about=about,
+            sentences=FAMILIES,
             looks=looks(comparison, about),
             shots={t: {n: e.by_shots.get(t, {}) for n, e in entries.items()} for t in comparison.strip},
             scores={n: {step: abs(v) for step, _, v in e.curve if v is not None} for n, e in entries.items()},
@@ -98,6 +105,13 @@ def looks(comparison: Comparison, about: Mapping[str, Method]) -> dict[str, Look
     return {n: Look(*text, COLOURS[i % 8], *SHAPES[i % 7]) for i, (n, text) in enumerate(texts.items())}
 
 
+def families(lines: Sequence[Row], about: Mapping[str, Method]) -> dict[str, list[Row]]:
+    """The lines of learners of which something is said, by family, in their order."""
+    known = [line for line in lines if line.name in about]
+    order = dict.fromkeys([*FAMILIES, *(about[line.name].family for line in known)])
+    return {family: [line for line in known if about[line.name].family == family] for family in order}
+
+
 def rows(comparison: Comparison, test: str, looks: Mapping[str, Look]) -> list[Row]:
     """A test's table, the best learner first."""
     lines, best = [], comparison.best(test)
@@ -111,6 +125,7 @@ def rows(comparison: Comparison, test: str, looks: Mapping[str, Look]) -> list[R
             f"difference from best{unit}": behind,
             "log-likelihood, nats": interval(found.scores["log_likelihood"]).plain(),
             **({"calibration error": f"{found.calibration_error:.1%}"} if found.ways else {}),
+            **({"tempered": f"{found.tempered_calibration_error:.1%}"} if found.temperature else {}),
             "adapt, ms per task": f"{1000 * found.adapt_seconds:,.{0 if found.adapt_seconds >= 0.1 else 2}f}",
             "meta-training": duration(entry.train_seconds),
             "parameters": f"{entry.parameters:,}",
@@ -179,8 +194,13 @@ def curves(lines: Mapping[str, Mapping[int, Interval | float]], looks: Mapping[s
     return svg(figure)
 
 
-def reliability_diagram(bins: Float[torch.Tensor, "bin 3"], look: Look) -> str:
-    """Accuracy against confidence bin by bin, above the share of the queries in each, as the data URL of an SVG."""
+def reliability_diagram(found: Evaluation, look: Look) -> str:
+    """Accuracy against confidence bin by bin, above the share of the queries in each, as the data URL of an SVG.
+
+    The line with hollow points is that of the tempered confidences, where a temperature was fitted.
+    """
+    bins = found.bins
+    assert bins is not None
     count, confidence, correct = bins.T.numpy()
     seen, width, left = count > 0, 1 / len(bins), (torch.arange(len(bins)) / len(bins)).numpy()
     at, accuracy = confidence[seen] / count[seen], correct[seen] / count[seen]
@@ -190,6 +210,10 @@ def reliability_diagram(bins: Float[torch.Tensor, "bin 3"], look: Look) -> str:
     top.vlines(at, accuracy, at, color=look.colour, linewidth=2)
     top.plot(at, accuracy, "o", color=look.colour, markersize=3.5, clip_on=False)
     top.plot([0, 1], [0, 1], "--", color="#777777", linewidth=1)
+    if found.tempered_bins is not None:
+        count_then, confidence, correct = found.tempered_bins[found.tempered_bins[:, 0] > 0].T.numpy()
+        line = {"color": "#333333", "linewidth": 0.8, "markersize": 3.5, "markerfacecolor": "none", "clip_on": False}
+        top.plot(confidence / count_then, correct / count_then, "o-", **line)
     below.bar(left, count / count.sum(), width, align="edge", color=look.colour, alpha=0.7)
     top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), yticks=(0, 0.5, 1))
     below.set(xlabel="confidence", ylabel="queries", xticks=(0, 0.5, 1))

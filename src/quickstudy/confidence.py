@@ -1,0 +1,88 @@
+"""How far a confidence can be trusted: a temperature that makes it worth what it says."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from lightning_fabric import Fabric
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+from torch.distributions import Categorical
+from torch.nn.functional import cross_entropy
+
+from quickstudy.contract import Episodes, MetaLearner
+from quickstudy.engine import Engine, channels_last, probe
+from quickstudy.evaluation import episode_list, gathered, rank_and_world
+from quickstudy.tasks import Tasks
+from quickstudy.tensors import valid
+
+COLDEST, HOTTEST = 0.02, 50.0
+"""Between which a temperature is sought: answers that are all right would have it at zero."""
+
+Answers = tuple[Float[Tensor, "query way"], Int[Tensor, " query"]]
+"""Logits, and the classes that are right."""
+
+
+@torch.no_grad()
+def fit_temperature(
+    learner: MetaLearner,
+    tasks: Tasks,
+    *,
+    episodes: int = 200,
+    seed: int = 0,
+    engine: Engine | None = None,
+    fabric: Fabric | None = None,
+) -> float:
+    """The temperature that makes a learner's answers to these tasks likeliest, if logits are divided by it.
+
+    One number for all tasks, which moves no answer and only its confidence (Guo et al., 2017, section 4.2).
+    https://arxiv.org/abs/1706.04599
+
+    Args:
+        learner: Of classes; it is left in the mode it was in.
+        tasks: Meta-validation tasks: neither those it was trained on nor those it will be tested on.
+        episodes, seed, engine, fabric: See `evaluate`.
+
+    Returns:
+        Above 1 where the learner is too sure, below where it is too modest; within 0.02 and 50.
+
+    Raises:
+        TypeError: Tasks of regression, whose answers have no logits.
+    """
+    training = learner.training
+    learner.eval()
+    channels_last(learner)
+    rank, world = rank_and_world(fabric)
+    found: dict[int, list[Answers]] = {}
+    for chunk, batch in enumerate(episode_list(tasks, episodes, seed)):
+        if batch.support.ways is None:
+            raise TypeError("a temperature divides the logits of classes, but these tasks have numbers for targets.")
+        if chunk % world == rank:
+            batch = fabric.to_device(batch) if fabric else batch
+            engine = engine or probe(learner, batch, partial(_answers, learner))
+            found[chunk] = _answers(learner, engine, batch)
+    learner.train(training)
+    answers = [some for chunk in gathered(found, world) for some in chunk]
+    best = minimize_scalar(
+        lambda log: nats(answers, math.exp(log)), bounds=(math.log(COLDEST), math.log(HOTTEST)), method="bounded"
+    )
+    return math.exp(best.x)
+
+
+def nats(answers: Sequence[Answers], temperature: float) -> float:
+    """Minus the mean log-likelihood of the right classes, in nats per query, of logits divided by a temperature."""
+    total = sum(cross_entropy(logits / temperature, y, reduction="sum").item() for logits, y in answers)
+    return total / sum(len(y) for _, y in answers)
+
+
+def _answers(learner: MetaLearner, engine: Engine, batch: Episodes) -> list[Answers]:
+    return engine.each(learner, _answers_of_chunk, engine.split(batch))
+
+
+def _answers_of_chunk(learner: MetaLearner, batch: Episodes) -> Answers:
+    predicted = learner.predict(learner.adapt(batch.support), batch.query.x)
+    assert isinstance(predicted, Categorical)
+    exists = valid(batch.query)
+    return predicted.logits[exists].double().cpu(), batch.query.y[exists].cpu()

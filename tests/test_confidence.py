@@ -1,0 +1,96 @@
+import pytest
+import torch
+from learners import learner, tasks_for
+from scipy.optimize import minimize_scalar
+from torch.distributions import Categorical
+
+import quickstudy as qs
+from quickstudy.confidence import nats
+from quickstudy.evaluation import tempered
+from quickstudy.seeds import seeded
+
+
+class Forecaster(qs.MetaLearner):
+    """Answers with the logits that it is shown, `hotter` times as sure."""
+
+    def __init__(self, hotter: float):
+        super().__init__()
+        self.hotter = hotter
+
+    def adapt(self, support):
+        return support.x
+
+    def predict(self, memory, x):
+        return Categorical(logits=self.hotter * x)
+
+
+class Honest:
+    """Tasks whose queries are logits, and whose classes are drawn by them."""
+
+    def sample(self, tasks: int, generator: torch.Generator) -> qs.Episodes:
+        x = 2 * torch.randn(tasks, 60, 5, generator=generator)
+        y = x.softmax(-1).flatten(0, 1).multinomial(1, generator=generator).view(tasks, 60)
+        return qs.Episodes(qs.Examples(x[:, :5], y[:, :5], 5), qs.Examples(x, y, 5))
+
+
+@pytest.mark.parametrize("hotter", [0.3, 1.0, 4.0])
+def test_the_temperature_undoes_what_made_a_forecaster_too_sure(hotter):
+    found = qs.fit_temperature(Forecaster(hotter), Honest(), episodes=200)
+    assert found == pytest.approx(hotter, rel=0.05)
+
+
+def test_it_is_the_minimum_that_a_search_over_all_queries_finds():
+    one, tasks = Forecaster(2.5), Honest()
+    batch = tasks.sample(20, seeded(0, "episodes", 0))
+    logits = one.predict(None, batch.query.x).logits.double().flatten(0, 1)
+    best = minimize_scalar(lambda t: nats([(logits, batch.query.y.flatten())], t), bounds=(0.1, 10), method="bounded")
+    assert qs.fit_temperature(one, tasks, episodes=20) == pytest.approx(best.x, rel=1e-3)
+
+
+def test_a_fitted_temperature_calibrates_on_other_tasks_and_changes_no_answer():
+    one, tasks = Forecaster(4.0), Honest()
+    warm = qs.fit_temperature(one, tasks, episodes=100)
+    plain, found = (qs.evaluate(one, tasks, episodes=100, seed=1, temperature=t) for t in (None, warm))
+    assert plain.tempered_calibration_error is None
+    assert torch.equal(plain.scores["accuracy"], found.scores["accuracy"])
+    assert found.calibration_error == plain.calibration_error
+    assert found.tempered_calibration_error < 0.02 < 0.1 < found.calibration_error
+    assert found.scores["tempered_log_likelihood"].mean() > found.scores["log_likelihood"].mean() + 0.1
+
+
+def test_answers_that_are_all_right_have_the_lowest_temperature():
+    class Sure(Honest):
+        def sample(self, tasks, generator):
+            episodes = super().sample(tasks, generator)
+            y = episodes.query.x.argmax(-1)
+            return qs.Episodes(episodes.support, qs.Examples(episodes.query.x, y, 5))
+
+    assert qs.fit_temperature(Forecaster(1.0), Sure(), episodes=10) == pytest.approx(0.02, rel=0.01)
+
+
+def test_padding_has_no_say():
+    class Padded(Honest):
+        def sample(self, tasks, generator):
+            episodes = super().sample(tasks, generator)
+            mask = torch.arange(60).expand(tasks, 60) < 40
+            x = torch.where(mask[..., None], episodes.query.x, 100 * episodes.query.x)
+            return qs.Episodes(episodes.support, qs.Examples(x, episodes.query.y, 5, mask=mask))
+
+    assert qs.fit_temperature(Forecaster(2.0), Padded(), episodes=200) == pytest.approx(2.0, rel=0.05)
+
+
+def test_every_engine_finds_the_same_and_the_learner_stays_in_its_mode():
+    one = learner("protonet").train()
+    found = [
+        qs.fit_temperature(one, tasks_for("protonet"), episodes=40, engine=engine)
+        for engine in (qs.Engine("loop", 1, 1), qs.Engine("loop", 5, 2))
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert one.training
+
+
+def test_regression_has_no_temperature():
+    with pytest.raises(TypeError, match="numbers for targets"):
+        qs.fit_temperature(learner("protonet"), qs.Sinusoids(5), episodes=10)
+    with pytest.raises(TypeError, match="logits of classes; Independent has none"):
+        tempered(qs.gaussian(torch.zeros(1, 1, 1)), 2.0)
