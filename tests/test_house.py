@@ -11,7 +11,7 @@ from quickstudy.catalogue import METHODS, SOME, Setting, build
 
 ROOMS = [
     ["atomic", "allocator", "seeds", "contract", "peers"],
-    ["tensors", "stacked"],
+    ["tensors", "stacked", "functional"],
     ["inner_loop"],
     ["implicit"],
     ["encoders"],

@@ -246,12 +246,13 @@ def evaluate_chunk(temperature: float | None, learner: MetaLearner, batch: Episo
     seconds = (time.perf_counter() - start) / len(batch)
     predicted = learner.predict(memory, batch.query.x)
     scores, bins = score(predicted, batch.query)
-    levels = [] if bins is None else [bins]
+    levels = [bins]
     if temperature is not None:
-        cooler, bins = score(tempered(predicted, temperature), batch.query)
-        scores["tempered_log_likelihood"] = cooler["log_likelihood"]
+        then, bins = score(tempered(predicted, temperature), batch.query)
+        scores["tempered_log_likelihood"] = then["log_likelihood"]
         levels.append(bins)
-    return {name: values.cpu() for name, values in scores.items()}, torch.stack(levels) if levels else None, seconds
+    known = [bins for bins in levels if bins is not None]
+    return {name: values.cpu() for name, values in scores.items()}, torch.stack(known) if known else None, seconds
 
 
 def tempered(predicted: Distribution, temperature: float) -> Distribution:

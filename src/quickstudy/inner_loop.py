@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.func import functional_call
 
 from quickstudy.contract import Examples
+from quickstudy.functional import functional
 from quickstudy.stacked import Unsuited, stacked_call
 from quickstudy.tensors import valid
 
@@ -104,10 +104,12 @@ def descend(
         raise Unsuited("the strategy 'vmap' cannot compute inner steps anew; take 'loop' or 'stacked'.")
     if adjoint and not first_order and torch.is_grad_enabled():
         return dict(zip(weights, Descent.apply(objective, list(weights), steps, lr, *weights.values()), strict=True))
-    rates = lr if isinstance(lr, Mapping) else dict.fromkeys(weights, lr)
     for _ in range(steps if weights else 0):
         gradients = gradient(objective, weights, strategy, first_order=first_order)
-        weights = {name: weight - rates[name] * gradients[name] for name, weight in weights.items()}
+        if isinstance(lr, Mapping):
+            weights = {name: weight - lr[name] * gradients[name] for name, weight in weights.items()}
+        else:
+            weights = {name: torch.sub(weight, gradients[name], alpha=lr) for name, weight in weights.items()}
     return weights
 
 
@@ -197,14 +199,14 @@ def adapt_weights(
     Returns:
         The weights, each with a leading task axis.
     """
-    strategy, exists = strategy_for(net), valid(support)
+    strategy, exists, call = strategy_for(net), valid(support), functional(net)
 
     def nats(outputs: Tensor, y: Tensor, exists: Tensor) -> Tensor:
         return (-likelihood(outputs).log_prob(y) * exists).sum(-1) / exists.sum(-1)
 
     def one_task(own: Weights, x: Tensor, y: Tensor, exists: Tensor) -> Weights:
         begin = {name: w.view_as(w) for name, w in weights.items()} | dict(own)  # views, of which no own one is made
-        return solve(lambda w: nats(functional_call(net, dict(w), (x,)), y, exists), begin, strategy)
+        return solve(lambda w: nats(call(w, x), y, exists), begin, strategy)
 
     own = dict(own or {})
     if strategy == "stacked":
@@ -220,8 +222,7 @@ def apply_weights(
     strategy = strategy_for(net)
     if strategy == "stacked":
         return stacked_call(net, weights, x)
-    one_task = lambda w, x: functional_call(net, w, (x,))  # noqa: E731
-    return map_tasks(one_task, dict(weights), x, vectorize=strategy == "vmap")
+    return map_tasks(functional(net), dict(weights), x, vectorize=strategy == "vmap")
 
 
 def map_tasks(f: Callable, *trees: Tensor | dict[str, Tensor], vectorize: bool) -> Any:
@@ -236,8 +237,13 @@ def map_tasks(f: Callable, *trees: Tensor | dict[str, Tensor], vectorize: bool) 
         return torch.func.vmap(f)(*trees)
     results = [f(*(at(tree, t) for tree in trees)) for t in range(len(trees[-1]))]
     if isinstance(results[0], Tensor):
-        return torch.stack(results)
-    return {name: torch.stack([result[name] for result in results]) for name in results[0]}
+        return stack(results)
+    return {name: stack([result[name] for result in results]) for name in results[0]}
+
+
+def stack(tensors: list[Tensor]) -> Tensor:
+    """Tensors along a new first axis; a single one is not copied."""
+    return torch.stack(tensors) if len(tensors) > 1 else tensors[0][None]
 
 
 def at(tree: Tensor | dict[str, Tensor], task: int) -> Tensor | dict[str, Tensor]:

@@ -1,0 +1,41 @@
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+
+import quickstudy as qs
+from quickstudy.functional import functional
+
+
+class Tied(nn.Module):
+    """One matrix in two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.first(x).tanh())
+
+
+@pytest.mark.parametrize("net", [qs.MLP(3, 8, 2), Tied(), nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))])
+def test_it_is_functional_call(net):
+    x = torch.randn(4, 3)
+    other = {name: torch.randn_like(p).requires_grad_() for name, p in net.named_parameters()}
+    some = dict(list(other.items())[:1])
+    for weights in (other, some, {}):
+        torch.testing.assert_close(functional(net)(weights, x), functional_call(net, weights, (x,)), rtol=0, atol=0)
+    ours, theirs = (
+        torch.autograd.grad(f.square().sum(), list(other.values()))
+        for f in (functional(net)(other, x), functional_call(net, other, (x,)))
+    )
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_the_network_has_its_own_weights_again_even_after_an_error():
+    net = Tied()
+    before = dict(net.named_parameters())
+    with pytest.raises(RuntimeError):
+        functional(net)({"first.bias": torch.zeros(7)}, torch.randn(4, 3))
+    assert all(p is before[name] for name, p in net.named_parameters())
