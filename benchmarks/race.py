@@ -1,60 +1,79 @@
-"""Every method on Omniglot, 5-way 1-shot and 5-shot, each with the same minutes of training on the same machine.
+"""Every method on the same data, 5-way 1-shot and 5-shot, each with the same minutes of training on the same machine.
 
-    python benchmarks/race.py run METHOD... --data-dir DIR [--minutes 20]    all methods, where none is named
-    python benchmarks/race.py table                                          prints docs/results.md's table
+    python benchmarks/race.py run DATA [METHOD...] --data-dir DIR [--minutes 20]    all, where none is named
+    python benchmarks/race.py table DATA                               prints docs/results.md's table
 
-One training serves both tests: it draws 1 to 5 shots a step. Its number of steps is what fits into the minutes at the
-rate of its first steps. A run can be stopped and is resumed by the same command; a method that has a result is passed
-over. Weights are chosen on the val classes; the test classes are opened once, at the end.
+DATA is omniglot or tiny-imagenet. One training serves both tests: it draws 1 to 5 shots a step. Its number of steps is
+what fits into the minutes at the rate of its first steps. A run can be stopped and is resumed by the same command; a
+method that has a result is passed over. Weights and temperatures are chosen on the val classes; the test classes are
+opened once, at the end.
 """
 
 import argparse
 import json
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from machine import processor
 
 import quickstudy as qs
 from quickstudy.allocator import keep_freed_memory
-from quickstudy.catalogue import METHODS, Setting, build
+from quickstudy.catalogue import METHODS, SOME, Setting, build
+from quickstudy.data.sources import splits
 from quickstudy.training import Validation, adam
 
 RESULTS = Path(__file__).parent / "results"
 BATCH, QUERIES, SHOTS, WARM, TIMED = 16, 5, (1, 5), 5, 40
-PAPERS: dict[str, tuple[float | None, float | None]] = {
-    "protonet": (0.988, 0.997),
-    "matching": (0.981, 0.989),
-    "relation": (0.996, 0.998),
-    "maml": (0.987, 0.999),
-    "fo-maml": (0.983, 0.992),
-    "reptile": (0.954, 0.989),
-    "meta-sgd": (0.995, 0.999),
-    "maml++": (0.995, 0.999),
-    "imaml": (0.992, 0.997),
-    "snail": (0.991, 0.998),
-    "mann": (0.828, 0.949),
+
+
+class Course(NamedTuple):
+    """What is raced on: the encoder, the methods, and 1-shot and 5-shot accuracy as published."""
+
+    encoder: str
+    methods: Iterable[str]
+    papers: Mapping[str, tuple[float, float]]
+
+
+COURSES = {
+    "omniglot": Course(
+        "conv4-strided",
+        METHODS,
+        {
+            "protonet": (0.988, 0.997),
+            "matching": (0.981, 0.989),
+            "relation": (0.996, 0.998),
+            "maml": (0.987, 0.999),
+            "fo-maml": (0.983, 0.992),
+            "reptile": (0.954, 0.989),
+            "meta-sgd": (0.995, 0.999),
+            "maml++": (0.995, 0.999),
+            "imaml": (0.992, 0.997),
+            "snail": (0.991, 0.998),
+            "mann": (0.828, 0.949),
+        },
+    ),
+    "tiny-imagenet": Course("conv4", [*SOME, "r2d2", "meta-baseline"], {}),
 }
-"""5-way 1-shot and 5-shot accuracy, as published."""
 
 
-def learner(name: str, classes: int) -> qs.MetaLearner:
+def learner(course: Course, name: str, train: qs.LabelledData) -> qs.MetaLearner:
     torch.manual_seed(0)
-    return build(name, Setting(encoder="conv4-strided", ways=5, shots=SHOTS[1], classes=classes))
+    channels, size = train.x.shape[1:3]
+    return build(name, Setting(course.encoder, channels, size, 5, max(SHOTS), len(train.classes)))
 
 
-def steps_within(name: str, tasks: qs.FewShot, minutes: float) -> int:
+def steps_within(one: qs.MetaLearner, tasks: qs.FewShot, minutes: float) -> int:
     """How many steps fit into the minutes, at the rate of the first ones; none where nothing can be trained."""
-    one = learner(name, len(tasks.data.classes))
     if not any(p.requires_grad for p in one.parameters()):
         return 0
     running = qs.train(one, tasks, steps=10**6, batch=BATCH)
     list(islice(running, WARM))
-    start = time.monotonic()
-    done = 0
+    start, done = time.monotonic(), 0
     while done < TIMED and time.monotonic() - start < 30:
         next(running)
         done += 1
@@ -67,16 +86,15 @@ def test_of(one: qs.MetaLearner, val: qs.LabelledData, test: qs.LabelledData, sh
     return qs.evaluate(one, qs.FewShot(test, 5, shots, 15), episodes=1000, temperature=temperature)
 
 
-def run(name: str, data_dir: str | None, out: Path, minutes: float) -> None:
-    train, val, test = qs.omniglot(data_dir)
-    tasks, folder = qs.FewShot(train, 5, SHOTS, QUERIES), out / name
+def run(data: str, name: str, data_dir: Path | None, out: Path, minutes: float) -> None:
+    train, val, test = splits(data, data_dir)
+    course, tasks, folder = COURSES[data], qs.FewShot(train, 5, SHOTS, QUERIES), out / data / name
     folder.mkdir(parents=True, exist_ok=True)
     plan = folder / "steps.json"
     if not plan.exists():
-        plan.write_text(json.dumps(steps_within(name, tasks, minutes)))
-    steps, one = json.loads(plan.read_text()), learner(name, len(train.classes))
+        plan.write_text(json.dumps(steps_within(learner(course, name, train), tasks, minutes)))
+    steps, one, last = json.loads(plan.read_text()), learner(course, name, train), None
     optimizer, scheduler = adam(one, 1e-3, steps)
-    last = None
     for last in qs.train(
         one,
         tasks,
@@ -107,51 +125,57 @@ def run(name: str, data_dir: str | None, out: Path, minutes: float) -> None:
             for shots, one in found.items()
         },
     }  # fmt: skip
-    (RESULTS / f"race-{name}.json").write_text(json.dumps(about, indent=1) + "\n")
+    (RESULTS / f"race-{data}-{name}.json").write_text(json.dumps(about) + "\n")
     print({shots: str(one) for shots, one in found.items()}, flush=True)
 
 
-def table() -> str:
-    lines = [
-        "| family | method | 1 shot | paper | 5 shots | paper | ECE, 1 shot | tempered | transductive | tasks seen | "
-        "minutes |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    hashes: dict[str, set[str]] = {}
-    for name, method in METHODS.items():
-        path = RESULTS / f"race-{name}.json"
-        if not path.exists():
-            continue
-        about = json.loads(path.read_text())
-        cells = [method.family, method.title]
-        for (shots, test), paper in zip(about["tests"].items(), PAPERS.get(name, (None, None)), strict=True):
-            cells += [f"{test['accuracy']:.2%} ± {test['half_width']:.2%}", f"{paper:.1%}" if paper else "-"]
-            hashes.setdefault(shots, set()).add(test["hash"][:12])
-        first = about["tests"]["1"]
+def table(data: str) -> str:
+    """The methods that have run, family by family; differences from the best are paired, episode by episode."""
+    course = COURSES[data]
+    paths = {name: RESULTS / f"race-{data}-{name}.json" for name in METHODS}
+    found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    columns = ["family", "method"]
+    for shots in SHOTS:
+        columns += [f"{shots} shot{'s' * (shots > 1)}", *(["paper"] if course.papers else []), "vs best, points"]
+    columns += ["ECE, 1 shot", "tempered", "transductive", "tasks seen", "minutes", "machine"]
+    lines, hashes = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"], []
+    for i, shots in enumerate(map(str, SHOTS)):
+        tests = {name: about["tests"][shots] for name, about in found.items()}
+        best = torch.tensor(max(tests.values(), key=lambda test: test["accuracy"])["scores"])
+        for name, test in tests.items():
+            paper = [f"{course.papers[name][i]:.1%}" if name in course.papers else "-"] if course.papers else []
+            gap = qs.interval(torch.tensor(test["scores"]) - best)
+            behind = f"{100 * gap.mean:+.2f} ± {100 * gap.half_width:.2f}" if gap.half_width else "best"
+            test["cells"] = [f"{test['accuracy']:.2%} ± {test['half_width']:.2%}", *paper, behind]
+        hashes.append(f"{shots}-shot {', '.join(sorted({test['hash'][:12] for test in tests.values()}))}")
+    for name, about in found.items():
+        first = about["tests"][str(SHOTS[0])]
+        cells = [METHODS[name].family, METHODS[name].title]
+        cells += [cell for test in about["tests"].values() for cell in test["cells"]]
         cells += [f"{first['ece']:.3f}", f"{first['tempered_ece']:.3f}", "yes" if first["transductive"] else "no"]
-        cells += [f"{about['steps'] * about['batch']:,}", f"{about['minutes']:.0f}"]
+        cells += [f"{about['steps'] * about['batch']:,}", f"{about['minutes']:.0f}", about["machine"]]
         lines.append("| " + " | ".join(cells) + " |")
-    told = "; ".join(f"{shots}-shot {', '.join(sorted(found))}" for shots, found in hashes.items())
-    return "\n".join([*lines, "", f"SHA-256 of the test episodes: {told}."])
+    return "\n".join([*lines, "", f"SHA-256 of the test episodes: {'; '.join(hashes)}."])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    runner = commands.add_parser("run")
+    runner, printer = commands.add_parser("run"), commands.add_parser("table")
+    for command in (runner, printer):
+        command.add_argument("data", choices=COURSES)
     runner.add_argument("methods", nargs="*", choices=[*METHODS, []])
-    runner.add_argument("--data-dir", help="folder with the Omniglot zips; else QUICKSTUDY_DATA, else downloaded")
+    runner.add_argument("--data-dir", type=Path, help="folder of the data; else QUICKSTUDY_DATA, else downloaded")
     runner.add_argument("--out", type=Path, default=Path("runs/race"))
     runner.add_argument("--minutes", type=float, default=20)
-    commands.add_parser("table")
     asked = parser.parse_args()
     if asked.command == "table":
-        print(table())
+        print(table(asked.data))
         return
     keep_freed_memory()
-    for name in asked.methods or METHODS:
-        if not (RESULTS / f"race-{name}.json").exists():
-            run(name, asked.data_dir, asked.out, asked.minutes)
+    for name in asked.methods or COURSES[asked.data].methods:
+        if not (RESULTS / f"race-{asked.data}-{name}.json").exists():
+            run(asked.data, name, asked.data_dir, asked.out, asked.minutes)
 
 
 if __name__ == "__main__":
