@@ -49,7 +49,7 @@ SETUPS = {
     "tnp": Setup(
         "Transformer neural process (TNP-D)",
         lambda: qs.TransformerNeuralProcess(qs.MLP(1, 64), targets=1),
-        20_000,
+        40_000,
     ),
     "alpaca": Setup("ALPaCA", lambda: qs.ALPaCA(qs.MLP(1, 128, 128, 64), targets=1), 40_000),
     "dkt": Setup(
