@@ -19,6 +19,7 @@ from quickstudy.engine import Engine
 from quickstudy.evaluation import Evaluation, Interval, evaluate, interval
 from quickstudy.methods.bayesian.abml import ABML
 from quickstudy.methods.bayesian.alpaca import ALPaCA
+from quickstudy.methods.bayesian.deep_kernel_mixture import DeepKernelMixture
 from quickstudy.methods.bayesian.deep_kernel_transfer import DeepKernelTransfer
 from quickstudy.methods.in_context.in_context_transformer import InContextTransformer
 from quickstudy.methods.in_context.transformer_neural_process import TransformerNeuralProcess
@@ -71,6 +72,7 @@ __all__ = [
     "CNAPs",
     "Comparison",
     "Conv4",
+    "DeepKernelMixture",
     "DeepKernelTransfer",
     "Engine",
     "Episodes",

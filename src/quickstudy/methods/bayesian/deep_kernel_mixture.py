@@ -1,0 +1,79 @@
+"""A mixture of deep kernels: deep kernel transfer (Patacchiola et al., 2020) with a prior over hyper-parameters.
+
+https://arxiv.org/abs/1910.05199; Rasmussen & Williams (2006), section 5.2, for a prior over hyper-parameters.
+"""
+
+import math
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution, MixtureSameFamily
+
+from quickstudy.contract import Examples, MetaLearner, categorical, gaussian
+from quickstudy.methods.bayesian.deep_kernel_transfer import LEAST_NOISE
+from quickstudy.methods.bayesian.exact import KERNELS, Process
+from quickstudy.methods.bayesian.targets import regressed
+from quickstudy.tensors import full_precision, per_task, valid
+
+
+class DeepKernelMixture(MetaLearner):
+    """Several Gaussian processes on the same learned features, of which each task's examples say which suits it.
+
+    Deep kernel transfer shares one kernel's hyper-parameters over all tasks, and so answers with their average where
+    tasks differ in smoothness or scale. Here a prior over a few kernels is learned, as are the kernels; a task is
+    remembered by what each of their posteriors needs, and by the posterior over kernels: the prior times each kernel's
+    marginal likelihood of the support set. Predictions are averaged by it, and it learns by their likelihood.
+
+    Args:
+        encoder: From inputs to embeddings.
+        kernels: Their number.
+        kernel: See `DeepKernelTransfer`.
+        targets: The length of a regression target; None for classification.
+
+    Raises:
+        ValueError: No kernels, or an unknown one.
+    """
+
+    embedding = "encoder"
+
+    def __init__(self, encoder: nn.Module, *, kernels: int = 16, kernel: str = "rbf", targets: int | None = None):
+        super().__init__()
+        if kernels < 1 or kernel not in KERNELS:
+            raise ValueError(
+                f"kernels is at least 1 and kernel one of {', '.join(KERNELS)}; not {kernels}, {kernel!r}."
+            )
+        self.encoder, self.kernels, self.kernel, self.targets = encoder, kernels, kernel, targets
+        apart = torch.linspace(-math.log(3), math.log(3), kernels)  # or the kernels would stay alike
+        self.log_variance = nn.Parameter(apart)
+        self.log_length = nn.Parameter(apart[torch.arange(kernels) * 5 % kernels]) if kernel == "rbf" else None
+        self.log_noise = nn.Parameter(torch.full((kernels,), math.log(0.1)))
+        self.log_prior = nn.Parameter(torch.zeros(kernels))
+
+    def adapt(self, support: Examples) -> dict[str, Tensor]:
+        with full_precision(per_task(self.encoder, support.x)) as z:
+            y, exists = regressed(support, self.targets), valid(support)
+            memory, nats = self._process(len(z)).observe(*(self._each(t) for t in (z, y, exists)))
+            apart = {name: tensor.unflatten(0, (-1, self.kernels)) for name, tensor in memory.items()}  # [T, K, ...]
+            return {**apart, "log_posterior": (self.log_prior - nats.view(-1, self.kernels)).log_softmax(-1)}
+
+    def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Distribution:
+        with full_precision(per_task(self.encoder, x)) as z:
+            each = {name: tensor.flatten(0, 1) for name, tensor in memory.items() if name != "log_posterior"}
+            mean, variance = self._process(len(z)).predict(each, self._each(z))
+            mean, variance = (v.unflatten(0, (-1, self.kernels)).transpose(1, 2) for v in (mean, variance))  # [T, Q, K]
+            which = memory["log_posterior"][:, None].expand(-1, z.shape[1], -1)
+            if self.targets is None:
+                return categorical(((2 * mean / variance).log_softmax(-1) + which[..., None]).logsumexp(2))
+            answers = gaussian(mean, variance.sqrt().expand_as(mean))
+            return MixtureSameFamily(Categorical(logits=which, validate_args=False), answers, validate_args=False)
+
+    def _each(self, tensor: Shaped[Tensor, "task *x"]) -> Shaped[Tensor, "task_kernel *x"]:
+        """Each task once for every kernel."""
+        return tensor.repeat_interleave(self.kernels, 0)
+
+    def _process(self, tasks: int) -> Process:
+        """The kernels one after the other, for each of so many tasks."""
+        numbers = [self.log_variance.exp(), LEAST_NOISE + self.log_noise.exp()]
+        numbers += [] if self.log_length is None else [self.log_length.exp()]
+        return Process(self.kernel, *(n.repeat(tasks)[:, None, None] for n in numbers))
