@@ -4,12 +4,12 @@
     python benchmarks/gaussian_process.py table             prints docs/results.md's table from what was run
 
 Trained on the RBF kernel alone, tested on three; beside them the exact posterior given the true hyper-parameters of
-every task, which no method is told. The last weights are tested: nothing is chosen on any test.
+every task, which no method is told. The last weights are tested: nothing is chosen on any test. A run can be stopped,
+and is resumed by the same command.
 """
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -39,45 +39,52 @@ SETUPS = {
     "cnp": Setup(
         "Conditional neural process",
         lambda: qs.NeuralProcess(qs.MLP(1, 128), targets=1, hidden=128, least_std=0.01),
-        100_000,
+        60_000,
     ),
     "anp": Setup(
         "Attentive neural process",
         lambda: qs.AttentiveNeuralProcess(qs.MLP(1, 128), targets=1, hidden=128, least_std=0.01),
-        50_000,
+        30_000,
     ),
     "tnp": Setup(
         "Transformer neural process (TNP-D)",
         lambda: qs.TransformerNeuralProcess(qs.MLP(1, 64), targets=1),
-        40_000,
+        20_000,
     ),
-    "alpaca": Setup("ALPaCA", lambda: qs.ALPaCA(qs.MLP(1, 128, 128, 64), targets=1), 40_000),
+    "alpaca": Setup("ALPaCA", lambda: qs.ALPaCA(qs.MLP(1, 128, 128, 64), targets=1), 20_000),
     "dkt": Setup(
         "Deep kernel transfer",
         lambda: qs.DeepKernelTransfer(qs.MLP(1, 128, 128, 64), targets=1, kernel="rbf"),
-        40_000,
+        20_000,
     ),
     "dkt-mixture": Setup(
         "Mixture of 16 deep kernels",
         lambda: qs.DeepKernelMixture(qs.MLP(1, 128, 128, 64), targets=1, kernels=16),
-        15_000,
+        10_000,
     ),
 }
 
 
-def run(name: str, steps: int) -> None:
+def run(name: str, steps: int, out: Path) -> None:
     torch.manual_seed(0)
-    learner, start = SETUPS[name].build(), time.time()
+    learner = SETUPS[name].build()
     optimizer = torch.optim.Adam(learner.parameters(), LR)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     p = None
     for p in qs.train(
-        learner, qs.GPCurves("rbf"), steps=steps, batch=BATCH, optimizer=optimizer, scheduler=scheduler, seed=0
+        learner,
+        qs.GPCurves("rbf"),
+        steps=steps,
+        batch=BATCH,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        out=out / name,
+        resume=True,
     ):
         if p.step % max(1, steps // 20) == 0:
             print(f"{name} {p.step}/{steps}  loss {p.loss:.3f}  {p.tasks_per_second:.0f} tasks/s", flush=True)
     assert p is not None
-    minutes, tests = (time.time() - start) / 60, {}
+    tests = {}
     for kernel in get_args(Kernel):
         found = qs.evaluate(learner, qs.GPCurves(kernel), episodes=EPISODES, seed=SEED)
         nats = found.scores["log_likelihood"].double()
@@ -88,7 +95,7 @@ def run(name: str, steps: int) -> None:
             "hash": found.episodes_hash,
         }
     about = {
-        "method": name, "seed": 0, "steps": steps, "batch": BATCH, "episodes": EPISODES, "minutes": round(minutes, 1),
+        "method": name, "seed": 0, "steps": steps, "batch": BATCH, "episodes": EPISODES, "minutes": round(p.seconds / 60, 1),
         "parameters": sum(p.numel() for p in learner.parameters()), "engine": str(p.engine), "machine": processor(),
         "cores": torch.get_num_threads(), "torch": torch.__version__, "tests": tests,
     }  # fmt: skip
@@ -140,6 +147,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run")
     runner.add_argument("methods", nargs="*", choices=[*SETUPS, []])
+    runner.add_argument("--out", type=Path, default=Path("runs/gaussian-process"))
     runner.add_argument("--steps", type=int, help="fewer steps, for a try")
     commands.add_parser("table")
     asked = parser.parse_args()
@@ -147,7 +155,7 @@ def main() -> None:
         print(table())
         return
     for name in asked.methods or SETUPS:
-        run(name, asked.steps or SETUPS[name].steps)
+        run(name, asked.steps or SETUPS[name].steps, asked.out)
 
 
 if __name__ == "__main__":
