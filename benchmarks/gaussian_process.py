@@ -95,9 +95,10 @@ def run(name: str, steps: int, out: Path) -> None:
             "hash": found.episodes_hash,
         }
     about = {
-        "method": name, "seed": 0, "steps": steps, "batch": BATCH, "episodes": EPISODES, "minutes": round(p.seconds / 60, 1),
-        "parameters": sum(p.numel() for p in learner.parameters()), "engine": str(p.engine), "machine": processor(),
-        "cores": torch.get_num_threads(), "torch": torch.__version__, "tests": tests,
+        "method": name, "seed": 0, "steps": steps, "batch": BATCH, "episodes": EPISODES,
+        "minutes": round(p.seconds / 60, 1), "parameters": sum(p.numel() for p in learner.parameters()),
+        "engine": str(p.engine),
+        "machine": processor(), "cores": torch.get_num_threads(), "torch": torch.__version__, "tests": tests,
     }  # fmt: skip
     (RESULTS / f"gaussian-process-{name}.json").write_text(json.dumps(about, indent=1) + "\n")
     print(json.dumps(about, indent=1))
