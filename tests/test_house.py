@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import quickstudy as qs
-from quickstudy.catalogue import METHODS, SOME, Setting, build
+from quickstudy.catalogue import FAMILIES, METHODS, SOME, Setting, build
 
 ROOMS = [
     ["atomic", "allocator", "seeds", "contract", "peers"],
@@ -48,6 +48,10 @@ def test_everything_offered_says_what_it_is(name):
 def test_every_method_of_the_catalogue_is_offered():
     offered = {getattr(qs, name) for name in qs.__all__}
     assert {type(build(name, Setting())) for name in METHODS} <= offered
+
+
+def test_every_family_has_a_sentence_and_methods():
+    assert set(FAMILIES) == {method.family for method in METHODS.values()}
 
 
 def test_a_first_comparison_takes_methods_of_every_family():

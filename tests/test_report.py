@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 import quickstudy as qs
-from quickstudy.catalogue import METHODS
+from quickstudy.catalogue import FAMILIES, METHODS
 from quickstudy.comparison import Comparison, compare
 from quickstudy.report import report, table
 
@@ -118,6 +118,29 @@ def test_chance_the_hash_and_the_number_of_episodes_are_stated(page, compared):
         shown = text_of(section_of(page, number))
         assert "20 episodes; guessing would be right 33.3% of the time" in shown
         assert f"Episode list: SHA-256 {found.episodes_hash[:12]}…" in shown
+
+
+def test_what_a_temperature_gains_is_shown_beside_what_is_without(page, compared):
+    for number, test in enumerate(TESTS, 1):
+        shown = text_of(section_of(page, number))
+        for entry in compared.entries.values():
+            found = entry.tests[test]
+            assert found.temperature == entry.temperature
+            assert (
+                f"calibration error {found.calibration_error:.1%}, or {found.tempered_calibration_error:.1%} at "
+                f"temperature {entry.temperature:.2f}"
+            ) in shown
+            assert f" {found.calibration_error:.1%} {found.tempered_calibration_error:.1%} " in shown
+
+
+def test_families_follow_one_another_each_with_its_sentence_and_methods(page, compared):
+    shown = text_of(page.split('<section id="methods">')[1].split("</section>")[0])
+    places = []
+    for family, name in (("metric", "protonet"), ("transfer", "scratch")):
+        places += [shown.index(f"{family.capitalize()} {FAMILIES[family]}"), shown.index(METHODS[name].title)]
+        assert f"{METHODS[name].title} {compared.entries[name].tests[TESTS[0]]} {METHODS[name].across}" in shown
+    assert places == sorted(places)
+    assert "Bayesian" not in shown  # of which none was compared
 
 
 def headline(comparison: Comparison, path) -> str:

@@ -21,7 +21,7 @@ from quickstudy.tensors import valid
 COLDEST, HOTTEST = 0.02, 50.0
 """Between which a temperature is sought: answers that are all right would have it at zero."""
 
-Answers = tuple[Float[Tensor, "query way"], Int[Tensor, " query"]]
+Answers = tuple[Float[Tensor, "_query _way"], Int[Tensor, "_query"]]
 """Logits, and the classes that are right."""
 
 
