@@ -134,6 +134,8 @@ def table(data: str) -> str:
     course = COURSES[data]
     paths = {name: RESULTS / f"race-{data}-{name}.json" for name in METHODS}
     found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    if not found:
+        return f"Nothing has been raced on {data} yet."
     columns = ["family", "method"]
     for shots in SHOTS:
         columns += [f"{shots} shot{'s' * (shots > 1)}", *(["paper"] if course.papers else []), "vs best, points"]
