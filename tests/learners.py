@@ -92,7 +92,7 @@ ROWS = {
     "dkt-predictive": Row(lambda: qs.DeepKernelTransfer(mlp(256, 16), kernel="linear", objective="predictive")),
     "dkt-mixture": Row(lambda: qs.DeepKernelMixture(mlp(256, 16), kernels=4, kernel="cosine")),
     "dkt-mixture-regression": Row(
-        lambda: qs.DeepKernelMixture(mlp(1, 16), kernels=4, targets=1), regression=True, steps=200
+        lambda: qs.DeepKernelMixture(mlp(1, 16), kernels=4, targets=1), regression=True, steps=500
     ),
     "dkt-regression": Row(lambda: qs.DeepKernelTransfer(mlp(1, 16), kernel="rbf", targets=1), regression=True),
     "abml": Row(lambda: qs.ABML(mlp(256, 16, WAYS), inner_steps=2, samples=2), random=True),
