@@ -128,11 +128,16 @@ def rows(comparison: Comparison, test: str, looks: Mapping[str, Look]) -> list[R
             **({"tempered": f"{found.tempered_calibration_error:.1%}"} if found.temperature else {}),
             "adapt, ms per task": f"{1000 * found.adapt_seconds:,.{0 if found.adapt_seconds >= 0.1 else 2}f}",
             "meta-training": duration(entry.train_seconds),
-            "parameters": f"{entry.parameters:,}",
+            "parameters": short(entry.parameters),
             "transductive": "yes" if found.transductive else "no",
         }
         lines.append(Row(name, cells, abs(gap.mean) <= gap.half_width))
     return lines
+
+
+def short(number: int) -> str:
+    """A number in thousands or millions."""
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number / 1e3:.3g} k"
 
 
 def duration(seconds: float) -> str:
