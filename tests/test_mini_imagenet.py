@@ -24,6 +24,7 @@ PICTURES = 3
 def small(tmp_path, monkeypatch):
     """Six classes instead of a hundred."""
     monkeypatch.setattr(module, "cache_directory", lambda: tmp_path / "cache")
+    monkeypatch.setattr(arrow, "cache_directory", lambda: tmp_path / "cache")
     monkeypatch.setattr(module, "SPLITS", SPLITS)
 
 

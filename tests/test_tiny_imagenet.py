@@ -27,7 +27,7 @@ PICTURES = 11  # so that _10 comes after _9, not after _1
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """The official zip in small: 64x64 pictures, each of another red, in classes of another green."""
-    monkeypatch.setattr(module, "cache_directory", lambda: tmp_path / "cache")
+    monkeypatch.setattr(arrow, "cache_directory", lambda: tmp_path / "cache")
     monkeypatch.setattr(module, "SPLITS", SPLITS)
     data = tmp_path / "data"
     data.mkdir()

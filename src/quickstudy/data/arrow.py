@@ -14,7 +14,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from quickstudy.data.files import read_image
+from quickstudy.data.files import cache_directory, read_image
 from quickstudy.data.folder import class_files
 from quickstudy.data.labelled import LabelledData, Mapped
 
@@ -63,6 +63,11 @@ def pack_folder(folder: str | Path, path: str | Path, *, size: int = 84, colour:
     members = [file for pictures in files.values() for file in pictures]
     pictures = (read_image(file, str(file), size, "RGB" if colour else "L") for file in members)
     _pack(Unpacked(Path(folder).name, pictures, [file.parent.name for file in members]), Path(path))
+
+
+def pack_places(folder: Path, name: str, key: str) -> list[Path]:
+    """Where `packed` may write: beside the data, or in the user's cache."""
+    return [folder / f"{name}.arrow", cache_directory() / f"{name}-{key[:12]}.arrow"]
 
 
 def packed(places: Sequence[Path], key: str, read: Callable[[], Unpacked]) -> LabelledData:

@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from quickstudy.data.arrow import Unpacked, packed
+from quickstudy.data.arrow import Unpacked, pack_places, packed
 from quickstudy.data.files import cache_directory, data_directory, digest, open_zip, read_image
 from quickstudy.data.hub import hub_splits
 from quickstudy.data.labelled import LabelledData
@@ -97,7 +97,7 @@ def folder_part(folder: Path | None, split: str) -> LabelledData:
 def arrays_part(path: Path, split: str) -> LabelledData:
     with open_zip(path, "arrays images and labels") as archive:
         key = digest(f"{entry.filename} {entry.CRC}" for entry in archive.infolist())
-    return packed(pack_places(path.parent, split, key), key, lambda: read_arrays(path, split))
+    return packed(pack_places(path.parent, f"mini-imagenet-{SIZE}-{split}", key), key, lambda: read_arrays(path, split))
 
 
 def pictures_part(images: Path, labels: dict[str, str], split: str) -> LabelledData:
@@ -108,12 +108,11 @@ def pictures_part(images: Path, labels: dict[str, str], split: str) -> LabelledD
             f"such as {missing[0]}. Put them there; docs/data.md says where to get them."
         )
     key = digest(f"{file} {label} {sizes[file]}" for file, label in labels.items())
-    return packed(pack_places(images.parent, split, key), key, lambda: read_pictures(images, labels, split))
-
-
-def pack_places(folder: Path, split: str, key: str) -> list[Path]:
-    name = f"mini-imagenet-{SIZE}-{split}"
-    return [folder / f"{name}.arrow", cache_directory() / f"{name}-{key[:12]}.arrow"]
+    return packed(
+        pack_places(images.parent, f"mini-imagenet-{SIZE}-{split}", key),
+        key,
+        lambda: read_pictures(images, labels, split),
+    )
 
 
 def read_list(folder: Path, split: str) -> dict[str, str]:

@@ -13,8 +13,8 @@ from zipfile import BadZipFile
 from jaxtyping import UInt8
 from torch import Tensor
 
-from quickstudy.data.arrow import Unpacked, packed
-from quickstudy.data.files import cache_directory, data_directory, digest, obtain, open_zip, read_image
+from quickstudy.data.arrow import Unpacked, pack_places, packed
+from quickstudy.data.files import data_directory, digest, obtain, open_zip, read_image
 from quickstudy.data.labelled import LabelledData
 
 ZIP, URL = "tiny-imagenet-200.zip", "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -131,9 +131,8 @@ def part(source: Path, stamps: dict[str, int], split: str, size: int) -> Labelle
             f"{fewest} has {counts[fewest]}, others {most}. Fetch or unpack it again."
         )
     key = digest(f"{file} {stamps[file]}" for file in files)
-    name = f"tiny-imagenet-{size}-{split}"
     return packed(
-        [source.with_name(f"{name}.arrow"), cache_directory() / f"{name}-{key[:12]}.arrow"],
+        pack_places(source.parent, f"tiny-imagenet-{size}-{split}", key),
         key,
         lambda: Unpacked(f"tiny-imagenet {split}", read(source, files, size), labels, groups),
     )
