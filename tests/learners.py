@@ -42,6 +42,9 @@ def reptile() -> qs.Reptile:
 ROWS = {
     "protonet": Row(lambda: qs.PrototypicalNetwork(qs.Conv4(width=8, image_size=16))),
     "protonet-batch": Row(lambda: qs.PrototypicalNetwork(qs.Conv4(width=8, image_size=16, norm="batch"))),
+    "protonet-task": Row(
+        lambda: qs.TaskNormalized(qs.PrototypicalNetwork(qs.Conv4(width=8, image_size=16, norm="task")))
+    ),
     "protonet-resnet12": Row(lambda: qs.PrototypicalNetwork(qs.ResNet12(1, (4, 4, 8, 8)))),
     "matching": Row(lambda: qs.MatchingNetwork(mlp(256, 16))),
     "matching-full-context": Row(
@@ -56,6 +59,7 @@ ROWS = {
     "fo-maml": Row(lambda: qs.MAML(mlp(256, 16, WAYS), inner_lr=0.1, inner_steps=2, first_order=True)),
     "maml-conv4": Row(lambda: qs.MAML(conv_net("group"), inner_lr=0.1)),
     "maml-conv4-batch": Row(lambda: qs.MAML(conv_net("batch"), inner_lr=0.1)),
+    "maml-conv4-task": Row(lambda: qs.TaskNormalized(qs.MAML(conv_net("task"), inner_lr=0.1))),
     "maml-adjoint": Row(lambda: qs.MAML(mlp(256, 16, WAYS), inner_lr=0.1, inner_steps=2, adjoint=True)),
     "anil": Row(lambda: qs.ANIL(mlp(256, 16), mlp(16, WAYS))),
     "anil-conv4": Row(lambda: qs.ANIL(qs.Conv4(width=8, image_size=16), mlp(8, WAYS), inner_lr=0.1)),
@@ -66,6 +70,7 @@ ROWS = {
     "imaml": Row(lambda: qs.IMAML(mlp(256, 16, WAYS), inner_steps=5)),
     "maml++": Row(lambda: qs.MAMLPlusPlus(mlp(256, 16, WAYS), inner_steps=3)),
     "maml++-conv4": Row(lambda: qs.MAMLPlusPlus(conv_net("group"), inner_steps=2)),
+    "maml++-conv4-task": Row(lambda: qs.TaskNormalized(qs.MAMLPlusPlus(conv_net("task"), inner_steps=2))),
     "meta-lstm": Row(lambda: qs.MetaLSTM(mlp(256, 16, WAYS), inner_lr=0.1, hidden=0)),
     "meta-lstm-two-layers": Row(lambda: qs.MetaLSTM(mlp(256, 16, WAYS), inner_lr=0.1, steps=2, hidden=4)),
     "cnaps": Row(lambda: qs.CNAPs(qs.Conv4(width=8, image_size=16, norm="group"), mlp(256, 16), hidden=16)),

@@ -52,7 +52,7 @@ def test_running_statistics_are_those_of_ordinary_batch_normalisation():
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_normalisation_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="norm is one of running, batch, group, none; not 'layer'"):
+    with pytest.raises(ValueError, match="norm is one of running, batch, group, task, none; not 'layer'"):
         normalisation("layer")
 
 

@@ -11,6 +11,7 @@ from quickstudy.catalogue import FAMILIES, METHODS, SOME, Setting, build
 
 ROOMS = [
     ["atomic", "allocator", "seeds", "contract", "peers"],
+    ["task_norm"],
     ["tensors", "stacked", "functional"],
     ["inner_loop"],
     ["implicit"],

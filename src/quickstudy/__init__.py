@@ -51,6 +51,7 @@ from quickstudy.methods.transfer.linear_probe import LinearProbe
 from quickstudy.methods.transfer.meta_baseline import MetaBaseline
 from quickstudy.methods.transfer.simple_shot import SimpleShot
 from quickstudy.methods.transfer.transductive_fine_tune import TransductiveFineTune
+from quickstudy.task_norm import TaskNormalized
 from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, Tasks
 from quickstudy.training import Progress, Validation, train
 
@@ -104,6 +105,7 @@ __all__ = [
     "ResNet12",
     "SimpleShot",
     "Sinusoids",
+    "TaskNormalized",
     "Tasks",
     "TransductiveFineTune",
     "TransformerNeuralProcess",

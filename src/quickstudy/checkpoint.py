@@ -9,7 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from quickstudy.atomic import write_atomically
-from quickstudy.contract import Memory, MetaLearner
+from quickstudy.contract import Memory, MetaLearner, memory_of, parts_of
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict) -> None:
@@ -75,13 +75,8 @@ def fill(learner: MetaLearner, tensors: Mapping[str, Tensor], about: dict, path:
 
 def save_memory(memory: Memory, path: str | Path) -> None:
     """Writes what a learner remembers of its tasks."""
-    if isinstance(memory, Tensor):
-        named, kind = {"0": memory}, "tensor"
-    elif isinstance(memory, Mapping):
-        named, kind = dict(memory), "dict"
-    else:
-        named, kind = {str(i): tensor for i, tensor in enumerate(memory)}, "tuple"
-    save_tensors(Path(path), named, {"memory": kind})
+    kind, parts = parts_of(memory)
+    save_tensors(Path(path), parts, {"memory": kind})
 
 
 def load_memory(path: str | Path) -> Memory:
@@ -92,8 +87,7 @@ def load_memory(path: str | Path) -> Memory:
         ValueError: Not a saved memory.
     """
     tensors, about = load_tensors(Path(path))
-    kinds = {"tensor": lambda: tensors["0"], "dict": lambda: tensors}
-    kinds["tuple"] = lambda: tuple(tensors[str(i)] for i in range(len(tensors)))
-    if about.get("memory") not in kinds:
-        raise ValueError(f"{path} holds no memory of a learner.")
-    return kinds[about["memory"]]()
+    try:
+        return memory_of(about["memory"], tensors)
+    except KeyError:
+        raise ValueError(f"{path} holds no memory of a learner.") from None

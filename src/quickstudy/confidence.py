@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.distributions import Categorical
 from torch.nn.functional import cross_entropy
 
-from quickstudy.contract import Episodes, MetaLearner
+from quickstudy.contract import Episodes, MetaLearner, valid
 from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.evaluation import episode_list, gathered, rank_and_world
 from quickstudy.tasks import Tasks
-from quickstudy.tensors import valid
 
 COLDEST, HOTTEST = 0.02, 50.0
 """Between which a temperature is sought: answers that are all right would have it at zero."""

@@ -18,6 +18,26 @@ Memory: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """What a learner keeps of T tasks: a tensor, a NamedTuple or a dict of tensors, each with a leading task axis."""
 
 
+def parts_of(memory: Memory) -> tuple[str, dict[str, Tensor]]:
+    """What kind of memory this is, and its tensors by name."""
+    if isinstance(memory, Tensor):
+        return "tensor", {"0": memory}
+    if isinstance(memory, Mapping):
+        return "dict", dict(memory)
+    return "tuple", {str(i): tensor for i, tensor in enumerate(memory)}
+
+
+def memory_of(kind: str, parts: Mapping[str, Tensor]) -> Memory:
+    """The memory of this kind that has these parts.
+
+    Raises:
+        KeyError: No such kind.
+    """
+    kinds = {"tensor": lambda: parts["0"], "dict": lambda: parts}
+    kinds["tuple"] = lambda: tuple(parts[str(i)] for i in range(len(parts)))
+    return kinds[kind]()
+
+
 @dataclass(frozen=True)
 class Examples:
     """Labelled examples of T tasks: their support sets, or their query sets.
@@ -152,6 +172,13 @@ class MetaLearner(nn.Module, abc.ABC):
         """
         predicted = self.predict(self.adapt(episodes.support), episodes.query.x)
         return negative_log_likelihood(predicted, episodes.query).mean()
+
+
+def valid(examples: Examples) -> Bool[Tensor, "task example"]:
+    """The mask of examples that exist, all of them where no mask was given."""
+    if examples.mask is not None:
+        return examples.mask
+    return torch.ones(examples.y.shape[:2], dtype=torch.bool, device=examples.y.device)
 
 
 def negative_log_likelihood(predicted: Distribution, examples: Examples) -> Float[Tensor, " task"]:

@@ -14,12 +14,11 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.embedded import embedded
 from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
-from quickstudy.tensors import valid
 
 Result = TypeVar("Result")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -15,10 +16,11 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from quickstudy.contract import Examples
+from quickstudy.contract import Examples, valid
 from quickstudy.functional import functional
 from quickstudy.stacked import Unsuited, stacked_call
-from quickstudy.tensors import valid
+from quickstudy.task_norm import measured_on
+from quickstudy.tensors import behind_support
 
 Weights = Mapping[str, Tensor]
 Likelihood = Callable[[Tensor], Distribution]
@@ -201,17 +203,23 @@ def adapt_weights(
     """
     strategy, exists, call = strategy_for(net), valid(support), functional(net)
 
-    def nats(outputs: Tensor, y: Tensor, exists: Tensor) -> Tensor:
+    def nats(call: Callable, w: Weights, x: Tensor, y: Tensor, exists: Tensor) -> Tensor:
+        with measured_on(exists):
+            outputs = call(w, x)
         return (-likelihood(outputs).log_prob(y) * exists).sum(-1) / exists.sum(-1)
 
     def one_task(own: Weights, x: Tensor, y: Tensor, exists: Tensor) -> Weights:
         begin = {name: w.view_as(w) for name, w in weights.items()} | dict(own)  # views, of which no own one is made
-        return solve(lambda w: nats(call(w, x), y, exists), begin, strategy)
+        return solve(lambda w: nats(call, w, x, y, exists), begin, strategy)
 
     own = dict(own or {})
     if strategy == "stacked":
-        begin = {name: w.expand(len(support), *w.shape) for name, w in weights.items()} | own
-        return solve(lambda w: nats(stacked_call(net, w, support.x), support.y, exists).sum(), begin, strategy)
+        begin, side_by_side = (
+            {n: w.expand(len(support), *w.shape) for n, w in weights.items()},
+            partial(stacked_call, net),
+        )
+        objective = lambda w: nats(side_by_side, w, support.x, support.y, exists).sum()  # noqa: E731
+        return solve(objective, begin | own, strategy)
     return map_tasks(one_task, own, support.x, support.y, exists, vectorize=strategy == "vmap")
 
 
@@ -219,10 +227,19 @@ def apply_weights(
     net: nn.Module, weights: Weights, x: Shaped[Tensor, "task query *x"]
 ) -> Float[Tensor, "task query d"]:
     """The network's outputs for every task, each under its own weights."""
-    strategy = strategy_for(net)
+    strategy, call, queries = strategy_for(net), functional(net), x.shape[1]
+    x, rows = behind_support(net, x)
+
+    def one_task(weights: Weights, rows: Tensor, x: Tensor) -> Tensor:
+        with measured_on(rows):
+            return call(weights, x)
+
     if strategy == "stacked":
-        return stacked_call(net, weights, x)
-    return map_tasks(functional(net), dict(weights), x, vectorize=strategy == "vmap")
+        with measured_on(rows):
+            outputs = stacked_call(net, weights, x)
+    else:
+        outputs = map_tasks(one_task, dict(weights), rows, x, vectorize=strategy == "vmap")
+    return outputs if x.shape[1] == queries else outputs[:, -queries:]
 
 
 def map_tasks(f: Callable, *trees: Tensor | dict[str, Tensor], vectorize: bool) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -9,25 +10,45 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 from torch.nn.functional import one_hot, softplus
 
-from quickstudy.contract import Episodes, Examples, gaussian, uses_batch_statistics
+from quickstudy.contract import Episodes, Examples, gaussian, uses_batch_statistics, valid
+from quickstudy.task_norm import TaskNorm, looks_at_support, measured_on, support_in_force
 
 
 def per_task(encoder: nn.Module, x: Shaped[Tensor, "task example *x"]) -> Float[Tensor, "task example *d"]:
     """The encoder's outputs for every example of every task.
 
     Tasks are flattened into one batch, unless the encoder normalises by the batch it is given (`norm="batch"`):
-    then each task is a batch of its own, so that tasks do not see each other.
+    then each task is a batch of its own, so that tasks do not see each other. One that normalises by the support set
+    (`norm="task"`) is shown that too.
     """
     if any(uses_batch_statistics(module) for module in encoder.modules()):
         return torch.stack([encoder(task) for task in x])
+    if looks_at_support(encoder):
+        batch, rows = behind_support(encoder, x)
+        return torch.stack([z[-x.shape[1] :] for z in map(partial(_measured, encoder), batch, rows)])
     return encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-def valid(examples: Examples) -> Bool[Tensor, "task example"]:
-    """The mask of examples that exist, all of them where no mask was given."""
-    if examples.mask is not None:
-        return examples.mask
-    return torch.ones(examples.y.shape[:2], dtype=torch.bool, device=examples.y.device)
+def _measured(encoder: nn.Module, x: Tensor, rows: Tensor) -> Tensor:
+    with measured_on(rows):
+        return encoder(x)
+
+
+def behind_support(
+    net: nn.Module, x: Shaped[Tensor, "task example *x"]
+) -> tuple[Shaped[Tensor, "task both *x"], Bool[Tensor, "task support"]]:
+    """What the network is shown: where a layer normalises by the support set, examples lie behind it in their batch.
+
+    Returns:
+        The batch, and which of its first rows count in those layers' statistics, if there are any.
+
+    Raises:
+        RuntimeError: Nobody has told which the support set is.
+    """
+    if not looks_at_support(net):
+        return x, torch.ones(len(x), 0, dtype=torch.bool, device=x.device)
+    support = support_in_force()
+    return x if x is support.x else torch.cat([support.x, x], 1), support.exists
 
 
 def support_and_query(episodes: Episodes) -> Examples:
@@ -96,6 +117,11 @@ def out_features(encoder: nn.Module) -> int:
     return features
 
 
+def under_blank_head(encoder: nn.Module, ways: int) -> nn.Sequential:
+    """The encoder under a linear head without numbers of its own, whose weights come from a memory."""
+    return nn.Sequential(encoder, nn.Linear(out_features(encoder), ways, device="meta"))
+
+
 def forbid_running_statistics(net: nn.Module, method: str) -> None:
     """Refuses a network whose layers average statistics over everything they see, which no one task may change.
 
@@ -113,7 +139,7 @@ def forbid_running_statistics(net: nn.Module, method: str) -> None:
 
 def norm_parameters(net: nn.Module) -> list[tuple[str, str]]:
     """The names of the scale and the shift of every normalisation layer that has both."""
-    kinds = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+    kinds = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, TaskNorm)
     layers = [(name, m) for name, m in net.named_modules() if isinstance(m, kinds)]
     affine = [name for name, m in layers if m.weight is not None and m.bias is not None]
     return [(f"{name}.weight".lstrip("."), f"{name}.bias".lstrip(".")) for name in affine]

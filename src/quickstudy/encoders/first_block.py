@@ -10,12 +10,12 @@ from collections.abc import Mapping
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import pad
 
 from quickstudy.encoders.norm import remember
+from quickstudy.functional import functional
 from quickstudy.peers import alone, sum_over_peers
-from quickstudy.stacked import apart, together
+from quickstudy.stacked import apart, apply_stacked, together
 
 ROWS = 2048  # of the output at a time, so that it stays in the cache
 
@@ -50,9 +50,12 @@ class FirstBlock(nn.Sequential):
         return y.view(examples, height // 2, width // 2, -1).permute(0, 3, 1, 2)
 
     def stacked(self, weights: Mapping[str, Tensor], x: Tensor, tasks: int) -> Tensor:
-        """One task after the other, here where that is the faster way."""
+        """One task after the other, where that is the faster way."""
+        if not isinstance(self[1], nn.BatchNorm2d):
+            return apply_stacked(nn.Sequential(*self), weights, x, tasks)
         own = [{name: w[task] for name, w in weights.items()} for task in range(tasks)]
-        outputs = [functional_call(self, w, (images,)) for w, images in zip(own, apart(x, tasks), strict=True)]
+        call = functional(self)
+        outputs = [call(w, images) for w, images in zip(own, apart(x, tasks), strict=True)]
         return together(torch.stack(outputs))
 
 

@@ -5,6 +5,7 @@
 - `"batch"`: the statistics of the batch it is given, always; one task is one batch, so tasks never mix, but a query's
   prediction depends on the other queries asked with it (MAML's setting: transductive).
 - `"group"`: each example by itself, in groups of channels (Wu & He, 2018). https://arxiv.org/abs/1803.08494
+- `"task"`: by the support set, blended with each image's own statistics (TaskNorm-I); inside `TaskNormalized` only.
 - `"none"`: no normalisation.
 """
 
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 from quickstudy.peers import SumOverPeers, alone, leads
 from quickstudy.stacked import batch_norm
+from quickstudy.task_norm import TaskNorm
 
-Norm = Literal["running", "batch", "group", "none"]
+Norm = Literal["running", "batch", "group", "task", "none"]
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -64,6 +66,7 @@ def normalisation(norm: Norm) -> Callable[[int], nn.Module]:
         "running": BatchNorm,
         "batch": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
         "group": lambda channels: nn.GroupNorm(min(8, channels), channels),
+        "task": TaskNorm,
         "none": lambda channels: nn.Identity(),
     }
     if norm not in layers:

@@ -8,9 +8,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.inner_loop import Likelihood, Objective, Strategy, Weights, adapt_weights, apply_weights, descend
-from quickstudy.tensors import forbid_running_statistics, support_and_query, valid
+from quickstudy.tensors import forbid_running_statistics, support_and_query
 
 MEAN, LOG_STD = "mean.", "log_std."  # of a weight, in a posterior
 

@@ -10,9 +10,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from quickstudy.contract import Examples, MetaLearner, categorical, gaussian
+from quickstudy.contract import Examples, MetaLearner, categorical, gaussian, valid
 from quickstudy.methods.bayesian.targets import regressed
-from quickstudy.tensors import full_precision, out_features, per_task, valid
+from quickstudy.tensors import full_precision, out_features, per_task
 
 
 class ALPaCA(MetaLearner):

@@ -10,11 +10,11 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
-from quickstudy.contract import Examples, MetaLearner, categorical, gaussian
+from quickstudy.contract import Examples, MetaLearner, categorical, gaussian, valid
 from quickstudy.methods.bayesian.deep_kernel_transfer import LEAST_NOISE
 from quickstudy.methods.bayesian.exact import KERNELS, Process
 from quickstudy.methods.bayesian.targets import regressed
-from quickstudy.tensors import full_precision, per_task, valid
+from quickstudy.tensors import full_precision, per_task
 
 
 class DeepKernelMixture(MetaLearner):

@@ -7,10 +7,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, gaussian
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, gaussian, valid
 from quickstudy.methods.bayesian.exact import KERNELS, Process
 from quickstudy.methods.bayesian.targets import regressed
-from quickstudy.tensors import full_precision, per_task, support_and_query, valid
+from quickstudy.tensors import full_precision, per_task, support_and_query
 
 LEAST_NOISE = 1e-4
 """A variance below which float32 may find no Cholesky factor."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import scaled_dot_product_attention
 
-from quickstudy.contract import Examples, MetaLearner, categorical
-from quickstudy.tensors import number_of_ways, out_features, per_task, valid
+from quickstudy.contract import Examples, MetaLearner, categorical, valid
+from quickstudy.tensors import number_of_ways, out_features, per_task
 
 
 class Layer(nn.Module):

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import one_hot, pad
 
-from quickstudy.contract import Examples, MetaLearner, categorical
+from quickstudy.contract import Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.mlp import MLP
 from quickstudy.methods.in_context.in_context_transformer import Layer
-from quickstudy.tensors import gaussian_outputs, number_of_ways, out_features, per_task, valid
+from quickstudy.tensors import gaussian_outputs, number_of_ways, out_features, per_task
 
 
 class TransformerNeuralProcess(MetaLearner):

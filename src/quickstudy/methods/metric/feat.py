@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import scaled_dot_product_attention
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, negative_log_likelihood
-from quickstudy.tensors import class_means, out_features, per_task, squared_distances, valid
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, negative_log_likelihood, valid
+from quickstudy.tensors import class_means, out_features, per_task, squared_distances, support_and_query
 
 
 class SetToSet(nn.Module):
@@ -67,10 +67,8 @@ class FEAT(MetaLearner):
         return categorical(-squared_distances(z, prototypes) / self.temperature)
 
     def _contrast(self, support: Examples, query: Examples) -> Float[Tensor, ""]:
-        x, y = torch.cat([support.x, query.x], 1), torch.cat([support.y, query.y], 1)
-        exists = torch.cat([valid(support), valid(query)], 1)
-        both = Examples(x, y, support.ways, mask=exists)
-        itself = torch.eye(y.shape[1], dtype=torch.bool, device=y.device)  # so that padding sees something
-        sees = (y[:, :, None] == y[:, None]) & exists[:, None] | itself
-        centres = class_means(self.transform(x, sees), both)
-        return negative_log_likelihood(self._nearest(x, centres), both).mean()
+        both = support_and_query(Episodes(support, query))
+        itself = torch.eye(both.y.shape[1], dtype=torch.bool, device=both.y.device)  # so that padding sees something
+        sees = (both.y[:, :, None] == both.y[:, None]) & valid(both)[:, None] | itself
+        centres = class_means(self.transform(both.x, sees), both)
+        return negative_log_likelihood(self._nearest(both.x, centres), both).mean()

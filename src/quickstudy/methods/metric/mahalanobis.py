@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import one_hot
 
-from quickstudy.contract import Examples, MetaLearner, categorical
-from quickstudy.tensors import number_of_ways, per_task, valid
+from quickstudy.contract import Examples, MetaLearner, categorical, valid
+from quickstudy.tensors import full_precision, number_of_ways, per_task
 
 
 class Mahalanobis(MetaLearner):
@@ -34,9 +34,7 @@ class Mahalanobis(MetaLearner):
         self.encoder, self.beta = encoder, beta
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
-        z = per_task(self.encoder, support.x)  # [T, S, D]
-        with torch.autocast(z.device.type, enabled=False):
-            z = z.to(torch.promote_types(z.dtype, torch.float32))
+        with full_precision(per_task(self.encoder, support.x)) as z:  # [T, S, D]
             exists = valid(support)[:, None].to(z.dtype)  # [T, 1, S]
             member = one_hot(support.y, number_of_ways(support)).mT * exists  # [T, W, S]
             mean, own = moments(z, member)
@@ -48,8 +46,7 @@ class Mahalanobis(MetaLearner):
             return {"mean": mean, "factor": torch.linalg.cholesky(q)}
 
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        z = per_task(self.encoder, x)  # [T, Q, D]
-        with torch.autocast(z.device.type, enabled=False):
+        with full_precision(per_task(self.encoder, x)) as z:  # [T, Q, D]
             difference = z[:, None] - memory["mean"][:, :, None]  # [T, W, Q, D]
             white = torch.linalg.solve_triangular(memory["factor"], difference.mT, upper=False)  # [T, W, D, Q]
             return categorical(-0.5 * white.square().sum(2).mT)  # half the squared distance under Q_k

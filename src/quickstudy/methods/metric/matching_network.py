@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import normalize, one_hot
 
-from quickstudy.contract import Examples, MetaLearner, categorical
-from quickstudy.tensors import number_of_ways, out_features, per_task, valid
+from quickstudy.contract import Examples, MetaLearner, categorical, valid
+from quickstudy.tensors import number_of_ways, out_features, per_task
 
 
 def attend(scores: Float[Tensor, "task query support"], exists: Bool[Tensor, "task support"]) -> Tensor:

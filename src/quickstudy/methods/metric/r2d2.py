@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import one_hot
 
-from quickstudy.contract import Examples, MetaLearner, categorical
+from quickstudy.contract import Examples, MetaLearner, categorical, valid
 from quickstudy.inner_loop import Likelihood
-from quickstudy.tensors import per_task, valid
+from quickstudy.tensors import full_precision, per_task
 
 
 class R2D2(MetaLearner):
@@ -50,11 +50,9 @@ class R2D2(MetaLearner):
         self.alpha, self.beta = (nn.Parameter(torch.tensor(float(first))) for first in (alpha, beta))
 
     def adapt(self, support: Examples) -> Float[Tensor, "task d outputs"]:
-        z = per_task(self.encoder, support.x)  # [T, S, D]
         y = support.y if support.ways is None else one_hot(support.y, support.ways)  # [T, S, outputs]
-        with torch.autocast(z.device.type, enabled=False):
-            z = z.to(torch.promote_types(z.dtype, torch.float32)) * valid(support)[..., None]
-            return ridge(z, y.to(z.dtype), self.log_penalty.exp())
+        with full_precision(per_task(self.encoder, support.x)) as z:  # [T, S, D]
+            return ridge(z * valid(support)[..., None], y.to(z.dtype), self.log_penalty.exp())
 
     def predict(self, memory: Float[Tensor, "task d outputs"], x: Shaped[Tensor, "task query *x"]) -> Distribution:
         z = per_task(self.encoder, x)

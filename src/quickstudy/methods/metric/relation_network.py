@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import logsigmoid, one_hot
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.mlp import MLP
-from quickstudy.tensors import class_means, number_of_ways, out_features, per_task, valid
+from quickstudy.tensors import class_means, number_of_ways, out_features, per_task
 
 
 class RelationNetwork(MetaLearner):

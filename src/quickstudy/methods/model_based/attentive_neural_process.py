@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import one_hot, scaled_dot_product_attention
 
-from quickstudy.contract import Examples, MetaLearner, categorical
+from quickstudy.contract import Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.mlp import MLP
-from quickstudy.tensors import gaussian_outputs, number_of_ways, out_features, per_task, valid
+from quickstudy.tensors import gaussian_outputs, number_of_ways, out_features, per_task
 
 
 class AttentiveNeuralProcess(MetaLearner):

@@ -5,9 +5,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from quickstudy.contract import Examples, MetaLearner, categorical
+from quickstudy.contract import Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.mlp import MLP
-from quickstudy.tensors import class_means, gaussian_outputs, out_features, per_task, valid
+from quickstudy.tensors import class_means, gaussian_outputs, out_features, per_task
 
 
 class NeuralProcess(MetaLearner):

@@ -4,9 +4,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from quickstudy.contract import Examples, MetaLearner, categorical
+from quickstudy.contract import Examples, MetaLearner, categorical, valid
 from quickstudy.inner_loop import Weights, apply_weights
-from quickstudy.tensors import class_means, forbid_running_statistics, norm_parameters, out_features, per_task, valid
+from quickstudy.tensors import class_means, forbid_running_statistics, norm_parameters, out_features, per_task
 
 
 class CNAPs(MetaLearner):

@@ -9,7 +9,7 @@ from torch.distributions import Categorical
 
 from quickstudy.contract import Examples, MetaLearner, categorical
 from quickstudy.inner_loop import Weights, adapt_weights, apply_weights, descend
-from quickstudy.tensors import class_means, forbid_running_statistics, out_features, per_task
+from quickstudy.tensors import class_means, forbid_running_statistics, per_task, under_blank_head
 
 
 class ProtoMAML(MetaLearner):
@@ -53,11 +53,7 @@ class ProtoMAML(MetaLearner):
         body = {f"0.{name}": w for name, w in self.encoder.named_parameters()}
         steps = self.inner_steps if self.training else self.test_inner_steps
         descent = partial(descend, steps=steps, lr=self.inner_lr, first_order=self.first_order)
-        return adapt_weights(self._network(c.shape[1]), body, support, categorical, descent, own=head)
+        return adapt_weights(under_blank_head(self.encoder, c.shape[1]), body, support, categorical, descent, own=head)
 
     def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        return categorical(apply_weights(self._network(memory["1.weight"].shape[1]), memory, x))
-
-    def _network(self, ways: int) -> nn.Sequential:
-        """The encoder under a head without numbers of its own, whose weights come from the memory."""
-        return nn.Sequential(self.encoder, nn.Linear(out_features(self.encoder), ways, device="meta"))
+        return categorical(apply_weights(under_blank_head(self.encoder, memory["1.weight"].shape[1]), memory, x))

@@ -9,10 +9,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.inner_loop import Likelihood, Weights, adapt_weights, apply_weights, gradient
 from quickstudy.seeds import seeded
-from quickstudy.tensors import forbid_running_statistics, support_and_query, valid
+from quickstudy.tensors import forbid_running_statistics, support_and_query
 
 BETA2, EPSILON = 0.999, 1e-8
 """Adam's own defaults; the paper changes beta1 alone, to 0."""

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Categorical
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, negative_log_likelihood, valid
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import number_of_ways, out_features, per_task, valid
+from quickstudy.tensors import number_of_ways, out_features, per_task
 
 
 class CosineLinear(nn.Linear):
@@ -67,16 +67,16 @@ class BaselinePlusPlus(MetaLearner):
         weight = mean.expand(-1, number_of_ways(support), -1)  # [T, W, D]
         velocity = torch.zeros_like(weight)
         for _ in range(self.steps):
-            velocity = self.momentum * velocity + self._gradient(weight, z, support.y, exists)
+            velocity = self.momentum * velocity + self._gradient(weight, z, support)
             weight = weight - self.lr * velocity
         return weight
 
     @torch.enable_grad()
-    def _gradient(self, weight: Tensor, z: Tensor, y: Tensor, exists: Tensor) -> Tensor:
+    def _gradient(self, weight: Tensor, z: Tensor, support: Examples) -> Tensor:
         """Of each task's mean cross-entropy: tasks share no weight, so that of their sum."""
         weight = weight.detach().requires_grad_()
-        nats = cross_entropy(scaled_cosines(z, weight, self.scale).mT, y, reduction="none")  # [T, S]
-        return torch.autograd.grad(((nats * exists).sum(1) / exists.sum(1)).sum(), weight)[0]
+        nats = negative_log_likelihood(categorical(scaled_cosines(z, weight, self.scale)), support)  # [T]
+        return torch.autograd.grad(nats.sum(), weight)[0]
 
     def predict(self, memory: Float[Tensor, "task way d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
         return categorical(scaled_cosines(per_task(self.encoder, x), memory, self.scale))  # [T, Q, W]

@@ -9,7 +9,7 @@ from torch.distributions import Categorical
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
 from quickstudy.inner_loop import Weights, adapt_weights, apply_weights, descend
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import number_of_ways, out_features
+from quickstudy.tensors import number_of_ways, out_features, under_blank_head
 
 
 class FineTune(MetaLearner):
@@ -35,14 +35,10 @@ class FineTune(MetaLearner):
         weights: dict[str, Tensor] = {f"0.{name}": weight for name, weight in self.encoder.named_parameters()}
         weights |= {"1.weight": zeros(ways, out_features(self.encoder)), "1.bias": zeros(ways)}
         descent = partial(descend, steps=self.steps, lr=self.lr, first_order=True)
-        return adapt_weights(self._network(ways), weights, support, categorical, descent)
+        return adapt_weights(under_blank_head(self.encoder, ways), weights, support, categorical, descent)
 
     def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        return categorical(apply_weights(self._network(memory["1.weight"].shape[1]), memory, x))
+        return categorical(apply_weights(under_blank_head(self.encoder, memory["1.weight"].shape[1]), memory, x))
 
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         return supervised_loss(self.encoder, self.head, episodes)
-
-    def _network(self, ways: int) -> nn.Sequential:
-        """The encoder under a head without numbers of its own, whose weights come from the memory."""
-        return nn.Sequential(self.encoder, nn.Linear(out_features(self.encoder), ways, device="meta"))

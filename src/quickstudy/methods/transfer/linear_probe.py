@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import normalize
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import number_of_ways, out_features, per_task, valid
+from quickstudy.tensors import number_of_ways, out_features, per_task
 
 
 class LinearProbe(MetaLearner):

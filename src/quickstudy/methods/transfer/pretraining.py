@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from quickstudy.contract import Episodes
-from quickstudy.tensors import per_task, valid
+from quickstudy.contract import Episodes, valid
+from quickstudy.tensors import per_task
 
 
 def supervised_loss(encoder: nn.Module, head: nn.Linear, episodes: Episodes) -> Float[Tensor, ""]:

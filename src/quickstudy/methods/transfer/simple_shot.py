@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import normalize
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.norm import BatchNorm
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import class_means, out_features, per_task, squared_distances, valid
+from quickstudy.tensors import class_means, out_features, per_task, squared_distances
 
 
 class SimpleShot(MetaLearner):

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import cross_entropy, normalize
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.inner_loop import apply_weights
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import class_means, out_features, per_task, valid
+from quickstudy.tensors import class_means, out_features, per_task
 
 
 class TransductiveFineTune(MetaLearner):

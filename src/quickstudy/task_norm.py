@@ -1,0 +1,151 @@
+"""TaskNorm, normalisation by the support set (Bronskill, Gordon et al., 2020). https://arxiv.org/abs/2003.03284"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from quickstudy.contract import Episodes, Examples, MetaLearner, memory_of, parts_of, valid
+
+
+class Support(NamedTuple):
+    """The inputs of support sets, and which of them exist."""
+
+    x: Shaped[Tensor, "task support *x"]
+    exists: Bool[Tensor, "task support"]
+
+
+_support: ContextVar[Support | None] = ContextVar("support", default=None)
+_measured: ContextVar[Tensor | None] = ContextVar("measured", default=None)
+
+
+@contextmanager
+def _set(variable: ContextVar, value) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def measured_on(rows: Bool[Tensor, "support"] | Bool[Tensor, "task support"]):
+    """Layers below take their statistics from these of a batch's first rows: one task's, or those of stacked tasks."""
+    return _set(_measured, rows)
+
+
+def looks_at_support(net: nn.Module) -> bool:
+    """Whether a layer of the network normalises by the support set, and so must be shown it beside the queries."""
+    return any(isinstance(module, TaskNorm) for module in net.modules())
+
+
+def support_in_force() -> Support:
+    """The support sets in whose light queries are normalised.
+
+    Raises:
+        RuntimeError: Nobody has told.
+    """
+    support = _support.get()
+    if support is None:
+        raise RuntimeError(
+            "a layer normalises queries by their support set (norm='task'), but which that is nobody has told it: "
+            "wrap the learner, as in qs.TaskNormalized(qs.PrototypicalNetwork(qs.Conv4(norm='task')))."
+        )
+    return support
+
+
+class TaskNorm(nn.Module):
+    """Normalises by the moments of the support set, blended with those of each image by itself (TaskNorm-I).
+
+    How much the support set counts is a logistic function of its size, learned for each layer. A query is normalised
+    by the same support set, never by other queries: so predictions stay inductive, and tasks never mix.
+
+    Args:
+        channels: Of the images.
+        eps: Added to variances.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.slope, self.offset, self.eps = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1)), eps
+
+    def forward(self, input: Float[Tensor, "example channel height width"]) -> Tensor:
+        return self.stacked(dict(self.named_parameters()), input, 1)
+
+    def stacked(self, weights: Mapping[str, Tensor], x: Tensor, tasks: int) -> Tensor:
+        """For every task under weights of its own, images together in the channel axis."""
+        rows = _measured.get()
+        if rows is None:
+            support_in_force()
+            raise RuntimeError("norm='task' needs the methods' own ways to a network: per_task, or apply_weights.")
+        own = x.unflatten(1, (tasks, -1))  # [N, T, C, H, W]
+        share = rows.view(tasks, -1).T.to(x.dtype)  # [S, T]
+        count = share.sum(0)
+        share = (share / count)[..., None]
+        variance, mean = torch.var_mean(own, (3, 4), correction=0)  # of each image: [N, T, C]
+        first, spread = mean[: len(share)], variance[: len(share)]
+        common = (share * first).sum(0)  # of the support set: [T, C]
+        wide = (share * (spread + (first - common).square())).sum(0)
+        alpha = (weights["slope"].view(-1, 1) * count[:, None] + weights["offset"].view(-1, 1)).sigmoid()  # [T, 1]
+        centre = alpha * common + (1 - alpha) * mean
+        blended = alpha * (wide + (common - centre).square()) + (1 - alpha) * (variance + (mean - centre).square())
+        scale = weights["weight"].view(-1, x.shape[1] // tasks) * torch.rsqrt(blended + self.eps)
+        shift = weights["bias"].view(-1, x.shape[1] // tasks) - centre * scale
+        return torch.addcmul(shift[..., None, None], own, scale[..., None, None]).flatten(1, 2)
+
+
+class TaskNormalized(MetaLearner):
+    """A learner whose networks normalise by the support set: any learner, over layers made by `norm="task"`.
+
+    A task is remembered by what the learner remembers, and by its support set, whose moments every layer takes anew,
+    under the task's own weights, when queries are asked.
+
+    Args:
+        learner: Of any method.
+
+    Raises:
+        ValueError: A learner without such a layer.
+    """
+
+    def __init__(self, learner: MetaLearner):
+        super().__init__()
+        if not looks_at_support(learner):
+            raise ValueError(
+                f"no layer of this {type(learner).__name__} normalises by the support set; build its network with "
+                f"norm='task', or leave TaskNormalized out."
+            )
+        self.learner = learner
+
+    @property
+    def progress(self) -> float:
+        return self.learner.progress
+
+    @progress.setter
+    def progress(self, done: float) -> None:
+        self.learner.progress = done
+
+    @property
+    def transductive(self) -> bool:
+        return self.learner.transductive
+
+    def adapt(self, support: Examples) -> dict[str, Tensor]:
+        shown = Support(support.x, valid(support))
+        with _set(_support, shown):
+            kind, parts = parts_of(self.learner.adapt(support))
+        return {**shown._asdict(), **{f"{kind}.{name}": tensor for name, tensor in parts.items()}}
+
+    def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Distribution:
+        learned = {name: tensor for name, tensor in memory.items() if name not in Support._fields}
+        kind = next(iter(learned)).partition(".")[0]
+        parts = {name.removeprefix(f"{kind}."): tensor for name, tensor in learned.items()}
+        with _set(_support, Support(memory["x"], memory["exists"])):
+            return self.learner.predict(memory_of(kind, parts), x)
+
+    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
+        with _set(_support, Support(episodes.support.x, valid(episodes.support))):
+            return self.learner.loss(episodes)
