@@ -1,19 +1,20 @@
-"""Every method on the same data, 5-way 1-shot and 5-shot, each with the same minutes of training on the same machine.
+"""Every method on the same data, each with the same minutes of training 5-way on the same machine.
 
     python benchmarks/race.py run DATA [METHOD...] --data-dir DIR [--minutes 20]    all, where none is named
     python benchmarks/race.py table DATA                               prints docs/results.md's table
 
-DATA is omniglot or tiny-imagenet. One training serves both tests: it draws 1 to 5 shots a step. Its number of steps is
-what fits into the minutes at the rate of its first steps. A run can be stopped and is resumed by the same command; a
-method that has a result is passed over. Weights and temperatures are chosen on the val classes; the test classes are
-opened once, at the end.
+DATA is omniglot or tiny-imagenet. One training serves all tests, of 1 and 5 shots, 5-way and, where a method is not
+bound to the ways that it was built for, 20-way: it draws 1 to 5 shots a step. Its number of steps is what fits into the
+minutes at the rate of its first steps. A run can be stopped and is resumed by the same command; a method that has a
+result is passed over. Weights and temperatures are chosen on the val classes; the test classes are opened once, at the
+end.
 """
 
 import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -28,15 +29,15 @@ from quickstudy.data.sources import splits
 from quickstudy.training import Validation, adam
 
 RESULTS = Path(__file__).parent / "results"
-BATCH, QUERIES, SHOTS, WARM, TIMED = 16, 5, (1, 5), 5, 40
+BATCH, WAYS, QUERIES, SHOTS, MORE_WAYS, WARM, TIMED = 16, 5, 5, (1, 5), 20, 5, 40
 
 
 class Course(NamedTuple):
-    """What is raced on: the encoder, the methods, and 1-shot and 5-shot accuracy as published."""
+    """What is raced on: the encoder, the methods, and accuracies as published: 5-way 1-shot and 5-shot, then 20-way."""
 
     encoder: str
     methods: Iterable[str]
-    papers: Mapping[str, tuple[float, float]]
+    papers: Mapping[str, Sequence[float]]
 
 
 COURSES = {
@@ -44,16 +45,16 @@ COURSES = {
         "conv4-strided",
         METHODS,
         {
-            "protonet": (0.988, 0.997),
-            "matching": (0.981, 0.989),
-            "relation": (0.996, 0.998),
-            "maml": (0.987, 0.999),
-            "fo-maml": (0.983, 0.992),
-            "reptile": (0.954, 0.989),
+            "protonet": (0.988, 0.997, 0.960, 0.989),
+            "matching": (0.981, 0.989, 0.938, 0.985),
+            "relation": (0.996, 0.998, 0.976, 0.991),
+            "maml": (0.987, 0.999, 0.958, 0.989),
+            "fo-maml": (0.983, 0.992, 0.894, 0.979),
+            "reptile": (0.954, 0.989, 0.881, 0.967),
             "meta-sgd": (0.995, 0.999),
             "maml++": (0.995, 0.999),
-            "imaml": (0.992, 0.997),
-            "snail": (0.991, 0.998),
+            "imaml": (0.992, 0.997, 0.945, 0.987),
+            "snail": (0.991, 0.998, 0.976, 0.994),
             "mann": (0.828, 0.949),
         },
     ),
@@ -61,10 +62,17 @@ COURSES = {
 }
 
 
-def learner(course: Course, name: str, train: qs.LabelledData) -> qs.MetaLearner:
+def learner(course: Course, name: str, train: qs.LabelledData, ways: int = WAYS) -> qs.MetaLearner:
     torch.manual_seed(0)
     channels, size = train.x.shape[1:3]
-    return build(name, Setting(course.encoder, channels, size, 5, max(SHOTS), len(train.classes)))
+    return build(name, Setting(course.encoder, channels, size, ways, max(SHOTS), len(train.classes)))
+
+
+def ways_of(course: Course, name: str, train: qs.LabelledData) -> Sequence[int]:
+    """The ways that a method can be tested with: more than those of training, unless its weights depend on them."""
+    few, many = (learner(course, name, train, ways).state_dict() for ways in (WAYS, MORE_WAYS))
+    bound = any(tensor.shape != many[key].shape for key, tensor in few.items())
+    return (WAYS,) if bound else (WAYS, MORE_WAYS)
 
 
 def steps_within(one: qs.MetaLearner, tasks: qs.FewShot, minutes: float) -> int:
@@ -80,15 +88,15 @@ def steps_within(one: qs.MetaLearner, tasks: qs.FewShot, minutes: float) -> int:
     return max(100, round(minutes * 60 * done / (time.monotonic() - start)))
 
 
-def test_of(one: qs.MetaLearner, val: qs.LabelledData, test: qs.LabelledData, shots: int) -> qs.Evaluation:
+def tested(one: qs.MetaLearner, val: qs.LabelledData, test: qs.LabelledData, ways: int, shots: int) -> qs.Evaluation:
     """1,000 episodes of the test classes, with a temperature from 200 of the validation classes."""
-    temperature = qs.fit_temperature(one, qs.FewShot(val, 5, shots, QUERIES), episodes=200)
-    return qs.evaluate(one, qs.FewShot(test, 5, shots, 15), episodes=1000, temperature=temperature)
+    temperature = qs.fit_temperature(one, qs.FewShot(val, ways, shots, QUERIES), episodes=200)
+    return qs.evaluate(one, qs.FewShot(test, ways, shots, 15), episodes=1000, temperature=temperature)
 
 
 def run(data: str, name: str, data_dir: Path | None, out: Path, minutes: float) -> None:
     train, val, test = splits(data, data_dir)
-    course, tasks, folder = COURSES[data], qs.FewShot(train, 5, SHOTS, QUERIES), out / data / name
+    course, tasks, folder = COURSES[data], qs.FewShot(train, WAYS, SHOTS, QUERIES), out / data / name
     folder.mkdir(parents=True, exist_ok=True)
     plan = folder / "steps.json"
     if not plan.exists():
@@ -102,62 +110,80 @@ def run(data: str, name: str, data_dir: Path | None, out: Path, minutes: float) 
         batch=BATCH,
         optimizer=optimizer,
         scheduler=scheduler,
-        validate=Validation(qs.FewShot(val, 5, 1, QUERIES), every=max(1, steps // 10), episodes=200),
+        validate=Validation(qs.FewShot(val, WAYS, 1, QUERIES), every=max(1, steps // 10), episodes=200),
         out=folder,
         resume=True,
     ):
         if last.validation is not None:
             print(f"{name} {last.step}/{steps}  loss {last.loss:.3f}  val {last.validation:.4f}", flush=True)
-    found = {shots: test_of(one, val, test, shots) for shots in SHOTS}
+    found = {
+        f"{ways}-way {shots}-shot": tested(one, val, test, ways, shots)
+        for ways in ways_of(course, name, train)
+        for shots in SHOTS
+    }
     about = {
         "method": name, "minutes": round(last.seconds / 60, 1) if last else 0,
         "steps": steps, "batch": BATCH, "seed": 0,
         "machine": processor(), "cores": torch.get_num_threads(), "torch": torch.__version__,
         "parameters": sum(p.numel() for p in one.parameters()), "engine": str(last.engine) if last else "",
         "tests": {
-            shots: {
+            task: {
                 "accuracy": one.result.mean, "half_width": one.result.half_width, "ece": one.calibration_error,
                 "temperature": one.temperature, "tempered_ece": one.tempered_calibration_error,
                 "log_likelihood": one.scores["log_likelihood"].mean().item(), "transductive": one.transductive,
                 "hash": one.episodes_hash, "episodes": len(one.scores["accuracy"]),
                 "adapt_ms": one.adapt_seconds * 1000, "scores": one.scores["accuracy"].tolist(),
             }
-            for shots, one in found.items()
+            for task, one in found.items()
         },
     }  # fmt: skip
     (RESULTS / f"race-{data}-{name}.json").write_text(json.dumps(about) + "\n")
-    print({shots: str(one) for shots, one in found.items()}, flush=True)
+    print({task: str(one) for task, one in found.items()}, flush=True)
 
 
 def table(data: str) -> str:
-    """The methods that have run, family by family; differences from the best are paired, episode by episode."""
-    course = COURSES[data]
+    """What the methods reached that have run, family by family: 5-way, and 20-way without further training."""
     paths = {name: RESULTS / f"race-{data}-{name}.json" for name in METHODS}
     found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
     if not found:
         return f"Nothing has been raced on {data} yet."
-    columns = ["family", "method"]
-    for shots in SHOTS:
-        columns += [f"{shots} shot{'s' * (shots > 1)}", *(["paper"] if course.papers else []), "vs best, points"]
+    few, many = ([f"{ways}-way {shots}-shot" for shots in SHOTS] for ways in (WAYS, MORE_WAYS))
+    columns, rows = accuracies(data, found, few)
     columns += ["ECE, 1 shot", "tempered", "transductive", "tasks seen", "minutes", "machine"]
-    lines, hashes = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"], []
-    for i, shots in enumerate(map(str, SHOTS)):
-        tests = {name: about["tests"][shots] for name, about in found.items()}
+    for name, about in found.items():
+        first = about["tests"][few[0]]
+        rows[name] += [f"{first['ece']:.3f}", f"{first['tempered_ece']:.3f}", "yes" if first["transductive"] else "no"]
+        rows[name] += [f"{about['steps'] * about['batch']:,}", f"{about['minutes']:.0f}", about["machine"]]
+    tables = [written(columns, rows)]
+    free = {name: about for name, about in found.items() if many[0] in about["tests"]}
+    tables += [written(*accuracies(data, free, many))] if free else []
+    hashes = {task: {about["tests"][task]["hash"][:12] for about in found.values() if task in about["tests"]}
+              for task in few + many}  # fmt: skip
+    lists = "; ".join(f"{task} {', '.join(sorted(some))}" for task, some in hashes.items() if some)
+    return "\n\n".join([*tables, f"SHA-256 of the test episodes: {lists}."])
+
+
+def accuracies(data: str, found: dict[str, dict], tasks: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Columns and rows of accuracy, beside the paper's and the paired difference from the best."""
+    papers, columns = COURSES[data].papers, ["family", "method"]
+    rows = {name: [METHODS[name].family, METHODS[name].title] for name in found}
+    for task in tasks:
+        place = int(task.startswith(str(MORE_WAYS))) * len(SHOTS) + tasks.index(task)
+        columns += [task, *(["paper"] if papers else []), "vs best, points"]
+        tests = {name: about["tests"][task] for name, about in found.items()}
         best = torch.tensor(max(tests.values(), key=lambda test: test["accuracy"])["scores"])
         for name, test in tests.items():
-            paper = [f"{course.papers[name][i]:.1%}" if name in course.papers else "-"] if course.papers else []
             gap = qs.interval(torch.tensor(test["scores"]) - best)
-            behind = f"{100 * gap.mean:+.2f} ± {100 * gap.half_width:.2f}" if gap.half_width else "best"
-            test["cells"] = [f"{test['accuracy']:.2%} ± {test['half_width']:.2%}", *paper, behind]
-        hashes.append(f"{shots}-shot {', '.join(sorted({test['hash'][:12] for test in tests.values()}))}")
-    for name, about in found.items():
-        first = about["tests"][str(SHOTS[0])]
-        cells = [METHODS[name].family, METHODS[name].title]
-        cells += [cell for test in about["tests"].values() for cell in test["cells"]]
-        cells += [f"{first['ece']:.3f}", f"{first['tempered_ece']:.3f}", "yes" if first["transductive"] else "no"]
-        cells += [f"{about['steps'] * about['batch']:,}", f"{about['minutes']:.0f}", about["machine"]]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", f"SHA-256 of the test episodes: {'; '.join(hashes)}."])
+            known = papers.get(name, ())
+            rows[name].append(f"{test['accuracy']:.2%} ± {test['half_width']:.2%}")
+            rows[name] += [f"{known[place]:.1%}" if place < len(known) else "-"] if papers else []
+            rows[name].append(f"{100 * gap.mean:+.2f} ± {100 * gap.half_width:.2f}" if gap.half_width else "best")
+    return columns, rows
+
+
+def written(columns: list[str], rows: dict[str, list[str]]) -> str:
+    lines = ["| " + " | ".join(cells) + " |" for cells in (columns, *rows.values())]
+    return "\n".join([lines[0], "|---" * len(columns) + "|", *lines[1:]])
 
 
 def main() -> None:
