@@ -13,12 +13,12 @@ def examples(x, y, ways) -> qs.Examples:
     return qs.Examples(torch.tensor([x]), torch.tensor([y]), ways=ways)
 
 
-def test_a_class_has_the_attention_of_its_examples_as_in_equation_1():
-    learner = qs.MatchingNetwork(nn.Identity())
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_a_class_has_the_attention_of_its_examples_as_in_equation_1(scale):
+    learner = qs.MatchingNetwork(nn.Identity(), scale=scale)
     memory = learner.adapt(examples([[1.0, 0.0], [0.0, 5.0], [-2.0, 0.0]], [0, 1, 0], ways=2))
     probs = learner.predict(memory, torch.tensor([[[3.0, 0.0], [3.0, 4.0]]])).probs[0]
-    first = [math.e, 1.0, 1 / math.e]  # cosines 1, 0 and -1
-    second = [math.exp(c) for c in (0.6, 0.8, -0.6)]
+    first, second = ([math.exp(scale * c) for c in cosines] for cosines in ((1, 0, -1), (0.6, 0.8, -0.6)))
     expected = [[(a[0] + a[2]) / sum(a), a[1] / sum(a)] for a in (first, second)]
     torch.testing.assert_close(probs, torch.tensor(expected))
 

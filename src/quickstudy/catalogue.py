@@ -28,6 +28,7 @@ from quickstudy.methods.model_based.snail import SNAIL
 from quickstudy.methods.optimization.anil import ANIL
 from quickstudy.methods.optimization.boil import BOIL
 from quickstudy.methods.optimization.cnaps import CNAPs
+from quickstudy.methods.optimization.imaml import IMAML
 from quickstudy.methods.optimization.maml import MAML
 from quickstudy.methods.optimization.maml_plus_plus import MAMLPlusPlus
 from quickstudy.methods.optimization.meta_lstm import MetaLSTM
@@ -41,6 +42,7 @@ from quickstudy.methods.transfer.linear_probe import LinearProbe
 from quickstudy.methods.transfer.meta_baseline import MetaBaseline
 from quickstudy.methods.transfer.simple_shot import SimpleShot
 from quickstudy.methods.transfer.transductive_fine_tune import TransductiveFineTune
+from quickstudy.task_norm import TaskNormalized
 from quickstudy.tensors import out_features
 
 ENCODERS: dict[str, Callable[[int, int, Norm], nn.Module]] = {
@@ -164,7 +166,7 @@ METHODS: dict[str, Method] = {
         "optimization",
         "initial weights from which a few gradient steps suffice",
         "the weights after those steps",
-        lambda s: MAML(s.network("group"), inner_lr=0.1, inner_steps=3, test_inner_steps=5),
+        lambda s: TaskNormalized(MAML(s.network("task"), inner_lr=0.4, inner_steps=1, test_inner_steps=3)),
     ),
     "anil": Method(
         "ANIL",
@@ -178,49 +180,58 @@ METHODS: dict[str, Method] = {
         "optimization",
         "initial weights from which a few gradient steps suffice",
         "the weights after those steps",
-        lambda s: MAML(s.network("group"), inner_lr=0.1, inner_steps=3, test_inner_steps=5, first_order=True),
+        lambda s: TaskNormalized(
+            MAML(s.network("task"), inner_lr=0.4, inner_steps=1, test_inner_steps=3, first_order=True)
+        ),
+    ),
+    "imaml": Method(
+        "Implicit MAML",
+        "optimization",
+        "initial weights near which every task has a good solution",
+        "the weights that solve it, pulled towards the initial ones",
+        lambda s: TaskNormalized(IMAML(s.network("task"), inner_steps=8)),
     ),
     "boil": Method(
         "BOIL",
         "optimization",
         "a last layer, and initial weights of all others",
         "the other layers' weights after a gradient step",
-        lambda s: BOIL(*s.network("group")),
+        lambda s: TaskNormalized(BOIL(*s.network("task"))),
     ),
     "meta-sgd": Method(
         "Meta-SGD",
         "optimization",
         "initial weights, and a step size for each of them",
         "the weights after one step",
-        lambda s: MetaSGD(s.network("group")),
+        lambda s: TaskNormalized(MetaSGD(s.network("task"))),
     ),
     "reptile": Method(
         "Reptile",
         "optimization",
         "initial weights close to those of every task",
         "the weights after some steps of Adam",
-        lambda s: Reptile(s.network("group")),
+        lambda s: TaskNormalized(Reptile(s.network("task"))),
     ),
     "proto-maml": Method(
         "Proto-MAML",
         "optimization",
         "initial weights of the encoder",
         "all weights after gradient steps that begin with the prototypes as last layer",
-        lambda s: ProtoMAML(s.backbone("group")),
+        lambda s: TaskNormalized(ProtoMAML(s.backbone("task"))),
     ),
     "maml++": Method(
         "MAML++",
         "optimization",
         "initial weights, and the sizes of the gradient steps from them",
         "the weights after those steps",
-        lambda s: MAMLPlusPlus(s.network("group"), inner_steps=3),
+        lambda s: TaskNormalized(MAMLPlusPlus(s.network("task"), inner_steps=3)),
     ),
     "meta-lstm": Method(
         "Meta-learner LSTM",
         "optimization",
         "initial weights, and an optimizer whose gates read gradients and losses",
         "the weights after its steps",
-        lambda s: MetaLSTM(s.network("group"), inner_lr=0.1, hidden=0),
+        lambda s: TaskNormalized(MetaLSTM(s.network("task"), inner_lr=0.1, hidden=0)),
     ),
     "cnaps": Method(
         "CNAPs",
@@ -283,7 +294,7 @@ METHODS: dict[str, Method] = {
         "bayesian",
         "a Gaussian over initial weights",
         "a Gaussian over the weights after a few gradient steps",
-        lambda s: ABML(s.network("group"), inner_lr=0.1, inner_steps=3, samples=3),
+        lambda s: TaskNormalized(ABML(s.network("task"), inner_lr=0.1, inner_steps=3, samples=3)),
     ),
     "in-context": Method(
         "In-context transformer",

@@ -38,9 +38,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(f"{path} is no checkpoint of quickstudy, or a broken one.{looks} It was not loaded.") from None
 
 
+def name_of(learner: MetaLearner) -> str:
+    """The name of a learner's class, and of that of a learner inside it."""
+    inside, name = getattr(learner, "learner", None), type(learner).__name__
+    return f"{name}({name_of(inside)})" if isinstance(inside, MetaLearner) else name
+
+
 def save_learner(learner: MetaLearner, path: str | Path, about: dict | None = None) -> None:
     """Writes a learner's weights, with the name of its class and whatever else is worth saying about it."""
-    description = {**(about or {}), "learner": type(learner).__name__}
+    description = {**(about or {}), "learner": name_of(learner)}
     save_tensors(Path(path), {f"learner.{k}": v for k, v in learner.state_dict().items()}, description)
 
 
@@ -58,7 +64,7 @@ def load_learner(learner: MetaLearner, path: str | Path) -> dict:
 
 def fill(learner: MetaLearner, tensors: Mapping[str, Tensor], about: dict, path: Path) -> None:
     """Loads the tensors named `learner.*` into a learner, after checking that they are its own."""
-    mine, saved = type(learner).__name__, about.get("learner")
+    mine, saved = name_of(learner), about.get("learner")
     if saved != mine:
         raise ValueError(f"{path} holds a {saved}, not a {mine}. Load it into the learner that it was saved from.")
     state = {k.removeprefix("learner."): v for k, v in tensors.items() if k.startswith("learner.")}

@@ -58,6 +58,25 @@ def support_in_force() -> Support:
     return support
 
 
+class Moments(torch.autograd.Function):
+    """The mean of each channel of each image, and that of its squares, along a new first axis.
+
+    PyTorch's own operations give the same in twice to four times the time, second derivatives included.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Float[Tensor, "*channel height width"]) -> Float[Tensor, "2 *channel"]:
+        ctx.save_for_backward(x)
+        pixels = x.flatten(-2)
+        return torch.stack([pixels.sum(-1), torch.linalg.vecdot(pixels, pixels)]) / pixels.shape[-1]
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+        (x,) = ctx.saved_tensors
+        of_mean, of_square = gradient[..., None, None] / (x.shape[-2] * x.shape[-1])
+        return torch.addcmul(of_mean, 2 * of_square, x)
+
+
 class TaskNorm(nn.Module):
     """Normalises by the moments of the support set, blended with those of each image by itself (TaskNorm-I).
 
@@ -66,13 +85,15 @@ class TaskNorm(nn.Module):
 
     Args:
         channels: Of the images.
+        offset: Where that function's argument begins, for a support set of any size: at 4 the support set counts
+            98%. On Omniglot's validation classes MAML learns far faster so than from one half each.
         eps: Added to variances.
     """
 
-    def __init__(self, channels: int, eps: float = 1e-5):
+    def __init__(self, channels: int, *, offset: float = 4.0, eps: float = 1e-5):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-        self.slope, self.offset, self.eps = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1)), eps
+        self.slope, self.offset, self.eps = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.full((1,), offset)), eps
 
     def forward(self, input: Float[Tensor, "example channel height width"]) -> Tensor:
         return self.stacked(dict(self.named_parameters()), input, 1)
@@ -83,19 +104,15 @@ class TaskNorm(nn.Module):
         if rows is None:
             support_in_force()
             raise RuntimeError("norm='task' needs the methods' own ways to a network: per_task, or apply_weights.")
-        own = x.unflatten(1, (tasks, -1))  # [N, T, C, H, W]
-        share = rows.view(tasks, -1).T.to(x.dtype)  # [S, T]
-        count = share.sum(0)
-        share = (share / count)[..., None]
-        variance, mean = torch.var_mean(own, (3, 4), correction=0)  # of each image: [N, T, C]
-        first, spread = mean[: len(share)], variance[: len(share)]
-        common = (share * first).sum(0)  # of the support set: [T, C]
-        wide = (share * (spread + (first - common).square())).sum(0)
-        alpha = (weights["slope"].view(-1, 1) * count[:, None] + weights["offset"].view(-1, 1)).sigmoid()  # [T, 1]
-        centre = alpha * common + (1 - alpha) * mean
-        blended = alpha * (wide + (common - centre).square()) + (1 - alpha) * (variance + (mean - centre).square())
-        scale = weights["weight"].view(-1, x.shape[1] // tasks) * torch.rsqrt(blended + self.eps)
-        shift = weights["bias"].view(-1, x.shape[1] // tasks) - centre * scale
+        own, share = x.unflatten(1, (tasks, -1)), rows.view(tasks, -1).T.to(x.dtype)[..., None]  # [N, T, C, H, W]
+        count = share.sum(0)  # [T, 1]
+        moments: Tensor = Moments.apply(own)  # of each image: [2, N, T, C]
+        common = (moments[:, : len(share)] * (share / count)).sum(1, keepdim=True)  # of the support set: [2, 1, T, C]
+        alpha = torch.addcmul(weights["offset"].view(-1, 1), weights["slope"].view(-1, 1), count).sigmoid()
+        mean, square = moments.lerp(common, alpha)  # of the mixture of both, alpha : 1 - alpha
+        variance = torch.addcmul(square, mean, mean, value=-1).clamp(min=0)
+        scale = weights["weight"].view(-1, mean.shape[-1]) * torch.rsqrt(variance + self.eps)
+        shift = torch.addcmul(weights["bias"].view(-1, mean.shape[-1]), mean, scale, value=-1)
         return torch.addcmul(shift[..., None, None], own, scale[..., None, None]).flatten(1, 2)
 
 

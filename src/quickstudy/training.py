@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from quickstudy.checkpoint import fill, load_tensors, save_learner, save_tensors
+from quickstudy.checkpoint import fill, load_tensors, name_of, save_learner, save_tensors
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.evaluation import evaluate
@@ -103,7 +103,7 @@ class _Run:
                 elif value is not None:
                     numbers[f"{i}.{name}"] = value
         about = {
-            "learner": type(self.learner).__name__,
+            "learner": name_of(self.learner),
             "seed": self.seed,
             "world": self.world,
             "step": self.step,

@@ -64,13 +64,15 @@ class MatchingNetwork(MetaLearner):
         encoder: From inputs to embeddings.
         full_context: Embed each example in the light of the support set (section 2.1.2), whose order then matters.
         steps: How often a query then reads the support set.
+        scale: By which cosines are multiplied before the softmax; 1 in the paper, where even a perfect match outweighs
+            an opposite no more than 7 times, so that likelihoods stay low and training is slow.
     """
 
     embedding = "encoder"
 
-    def __init__(self, encoder: nn.Module, *, full_context: bool = False, steps: int = 5):
+    def __init__(self, encoder: nn.Module, *, full_context: bool = False, steps: int = 5, scale: float = 1.0):
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.scale = encoder, scale
         self.context = FullContext(out_features(encoder), steps) if full_context else None
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
@@ -83,5 +85,5 @@ class MatchingNetwork(MetaLearner):
         if self.context:
             z = self.context.queries(z, memory["z"], exists)
         cosines = normalize(z, dim=-1) @ normalize(memory["z"], dim=-1).mT  # [T, Q, S]
-        probs = attend(cosines, exists) @ memory["labels"]  # eq. 1: [T, Q, W]
+        probs = attend(self.scale * cosines, exists) @ memory["labels"]  # eq. 1: [T, Q, W]
         return categorical(probs.clamp(min=torch.finfo(probs.dtype).tiny).log())  # a class may have no examples
