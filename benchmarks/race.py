@@ -1,13 +1,13 @@
-"""Every method on the same data, each with the same minutes of training 5-way on the same machine.
+"""Every method on the same data, each with the same minutes of training on the same machine.
 
-    python benchmarks/race.py run DATA [METHOD...] --data-dir DIR [--minutes 20]    all, where none is named
-    python benchmarks/race.py table DATA                               prints docs/results.md's table
+    python benchmarks/race.py run COURSE [METHOD...] --data-dir DIR     all of its methods, where none is named
+    python benchmarks/race.py table COURSE                              prints docs/results.md's table
 
-DATA is omniglot or tiny-imagenet. One training serves all tests, of 1 and 5 shots, 5-way and, where a method is not
-bound to the ways that it was built for, 20-way: it draws 1 to 5 shots a step. Its number of steps is what fits into the
-minutes at the rate of its first steps. A run can be stopped and is resumed by the same command; a method that has a
-result is passed over. Weights and temperatures are chosen on the val classes; the test classes are opened once, at the
-end.
+The courses are those of COURSES: omniglot, the same trained 20-way or for longer, and tiny-imagenet. One training serves
+all tests, of 1 and 5 shots, 5-way and 20-way where a method is not bound to the ways that it was built for: it draws 1 to
+5 shots a step. Its number of steps is what fits into the minutes at the rate of its first steps. A run can be stopped and
+is resumed by the same command; a method that has a result is passed over. Weights and temperatures are chosen on the val
+classes; the test classes are opened once, at the end.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -29,57 +30,64 @@ from quickstudy.data.sources import splits
 from quickstudy.training import Validation, adam
 
 RESULTS = Path(__file__).parent / "results"
-BATCH, WAYS, QUERIES, SHOTS, MORE_WAYS, WARM, TIMED = 16, 5, 5, (1, 5), 20, 5, 40
+QUERIES, SHOTS, WAYS, WARM, TIMED = 5, (1, 5), (5, 20), 5, 40
 
 
 class Course(NamedTuple):
-    """What is raced on: the encoder, the methods, and accuracies as published: 5-way 1-shot and 5-shot, then 20-way."""
+    """What is raced on, and how: tasks of so many ways, so many a step; `papers` are accuracies as published.
 
+    These are of 5-way 1-shot and 5-shot, then 20-way.
+    """
+
+    data: str
     encoder: str
     methods: Iterable[str]
-    papers: Mapping[str, Sequence[float]]
+    ways: int = 5
+    batch: int = 16
+    minutes: float = 20
+    papers: Mapping[str, Sequence[float]] = MappingProxyType({})
 
 
+OMNIGLOT = {
+    "protonet": (0.988, 0.997, 0.960, 0.989),
+    "matching": (0.981, 0.989, 0.938, 0.985),
+    "relation": (0.996, 0.998, 0.976, 0.991),
+    "maml": (0.987, 0.999, 0.958, 0.989),
+    "fo-maml": (0.983, 0.992, 0.894, 0.979),
+    "reptile": (0.954, 0.989, 0.881, 0.967),
+    "meta-sgd": (0.995, 0.999),
+    "maml++": (0.995, 0.999),
+    "imaml": (0.992, 0.997, 0.945, 0.987),
+    "snail": (0.991, 0.998, 0.976, 0.994),
+    "mann": (0.828, 0.949),
+}
+MANY_WAYS = ("protonet", "matching", "relation", "mahalanobis", "r2d2", "cnp", "alpaca", "dkt", "meta-baseline")
 COURSES = {
-    "omniglot": Course(
-        "conv4-strided",
-        METHODS,
-        {
-            "protonet": (0.988, 0.997, 0.960, 0.989),
-            "matching": (0.981, 0.989, 0.938, 0.985),
-            "relation": (0.996, 0.998, 0.976, 0.991),
-            "maml": (0.987, 0.999, 0.958, 0.989),
-            "fo-maml": (0.983, 0.992, 0.894, 0.979),
-            "reptile": (0.954, 0.989, 0.881, 0.967),
-            "meta-sgd": (0.995, 0.999),
-            "maml++": (0.995, 0.999),
-            "imaml": (0.992, 0.997, 0.945, 0.987),
-            "snail": (0.991, 0.998, 0.976, 0.994),
-            "mann": (0.828, 0.949),
-        },
-    ),
-    "tiny-imagenet": Course("conv4", [*SOME, "r2d2", "meta-baseline"], {}),
+    "omniglot": Course("omniglot", "conv4-strided", METHODS, papers=OMNIGLOT),
+    "omniglot-20-way": Course("omniglot", "conv4-strided", MANY_WAYS, 20, 4, papers=OMNIGLOT),
+    "omniglot-long": Course("omniglot", "conv4", MANY_WAYS, 20, 4, 120, papers=OMNIGLOT),
+    "tiny-imagenet": Course("tiny-imagenet", "conv4", [*SOME, "r2d2", "meta-baseline"]),
 }
 
 
-def learner(course: Course, name: str, train: qs.LabelledData, ways: int = WAYS) -> qs.MetaLearner:
+def learner(course: Course, name: str, train: qs.LabelledData, ways: int | None = None) -> qs.MetaLearner:
     torch.manual_seed(0)
     channels, size = train.x.shape[1:3]
-    return build(name, Setting(course.encoder, channels, size, ways, max(SHOTS), len(train.classes)))
+    return build(name, Setting(course.encoder, channels, size, ways or course.ways, max(SHOTS), len(train.classes)))
 
 
 def ways_of(course: Course, name: str, train: qs.LabelledData) -> Sequence[int]:
-    """The ways that a method can be tested with: more than those of training, unless its weights depend on them."""
-    few, many = (learner(course, name, train, ways).state_dict() for ways in (WAYS, MORE_WAYS))
+    """The ways that a method can be tested with: all, unless its weights depend on those of training."""
+    few, many = (learner(course, name, train, ways).state_dict() for ways in WAYS)
     bound = any(tensor.shape != many[key].shape for key, tensor in few.items())
-    return (WAYS,) if bound else (WAYS, MORE_WAYS)
+    return (course.ways,) if bound else WAYS
 
 
-def steps_within(one: qs.MetaLearner, tasks: qs.FewShot, minutes: float) -> int:
+def steps_within(one: qs.MetaLearner, tasks: qs.FewShot, batch: int, minutes: float) -> int:
     """How many steps fit into the minutes, at the rate of the first ones; none where nothing can be trained."""
     if not any(p.requires_grad for p in one.parameters()):
         return 0
-    running = qs.train(one, tasks, steps=10**6, batch=BATCH)
+    running = qs.train(one, tasks, steps=10**6, batch=batch)
     list(islice(running, WARM))
     start, done = time.monotonic(), 0
     while done < TIMED and time.monotonic() - start < 30:
@@ -94,23 +102,28 @@ def tested(one: qs.MetaLearner, val: qs.LabelledData, test: qs.LabelledData, way
     return qs.evaluate(one, qs.FewShot(test, ways, shots, 15), episodes=1000, temperature=temperature)
 
 
-def run(data: str, name: str, data_dir: Path | None, out: Path, minutes: float) -> None:
-    train, val, test = splits(data, data_dir)
-    course, tasks, folder = COURSES[data], qs.FewShot(train, WAYS, SHOTS, QUERIES), out / data / name
+def result(course: str, name: str) -> Path:
+    return RESULTS / f"race-{course}-{name}.json"
+
+
+def run(which: str, name: str, data_dir: Path | None, out: Path) -> None:
+    course, folder = COURSES[which], out / which / name
+    train, val, test = splits(course.data, data_dir)
+    tasks = qs.FewShot(train, course.ways, SHOTS, QUERIES)
     folder.mkdir(parents=True, exist_ok=True)
     plan = folder / "steps.json"
     if not plan.exists():
-        plan.write_text(json.dumps(steps_within(learner(course, name, train), tasks, minutes)))
+        plan.write_text(json.dumps(steps_within(learner(course, name, train), tasks, course.batch, course.minutes)))
     steps, one, last = json.loads(plan.read_text()), learner(course, name, train), None
     optimizer, scheduler = adam(one, 1e-3, steps)
     for last in qs.train(
         one,
         tasks,
         steps=max(1, steps),
-        batch=BATCH,
+        batch=course.batch,
         optimizer=optimizer,
         scheduler=scheduler,
-        validate=Validation(qs.FewShot(val, WAYS, 1, QUERIES), every=max(1, steps // 10), episodes=200),
+        validate=Validation(qs.FewShot(val, course.ways, 1, QUERIES), every=max(1, steps // 10), episodes=200),
         out=folder,
         resume=True,
     ):
@@ -123,7 +136,7 @@ def run(data: str, name: str, data_dir: Path | None, out: Path, minutes: float) 
     }
     about = {
         "method": name, "minutes": round(last.seconds / 60, 1) if last else 0,
-        "steps": steps, "batch": BATCH, "seed": 0,
+        "steps": steps, "batch": course.batch, "ways": course.ways, "seed": 0,
         "machine": processor(), "cores": torch.get_num_threads(), "torch": torch.__version__,
         "parameters": sum(p.numel() for p in one.parameters()), "engine": str(last.engine) if last else "",
         "tests": {
@@ -137,18 +150,18 @@ def run(data: str, name: str, data_dir: Path | None, out: Path, minutes: float) 
             for task, one in found.items()
         },
     }  # fmt: skip
-    (RESULTS / f"race-{data}-{name}.json").write_text(json.dumps(about) + "\n")
+    result(which, name).write_text(json.dumps(about) + "\n")
     print({task: str(one) for task, one in found.items()}, flush=True)
 
 
-def table(data: str) -> str:
-    """What the methods reached that have run, family by family: 5-way, and 20-way without further training."""
-    paths = {name: RESULTS / f"race-{data}-{name}.json" for name in METHODS}
+def table(course: str) -> str:
+    """What the methods reached that have run, family by family, 5-way and 20-way; one training serves both."""
+    paths = {name: result(course, name) for name in METHODS}
     found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
     if not found:
-        return f"Nothing has been raced on {data} yet."
-    few, many = ([f"{ways}-way {shots}-shot" for shots in SHOTS] for ways in (WAYS, MORE_WAYS))
-    columns, rows = accuracies(data, found, few)
+        return f"Nothing has been raced on {course} yet."
+    few, many = ([f"{ways}-way {shots}-shot" for shots in SHOTS] for ways in WAYS)
+    columns, rows = accuracies(course, found, few)
     columns += ["ECE, 1 shot", "tempered", "transductive", "tasks seen", "minutes", "machine"]
     for name, about in found.items():
         first = about["tests"][few[0]]
@@ -156,19 +169,19 @@ def table(data: str) -> str:
         rows[name] += [f"{about['steps'] * about['batch']:,}", f"{about['minutes']:.0f}", about["machine"]]
     tables = [written(columns, rows)]
     free = {name: about for name, about in found.items() if many[0] in about["tests"]}
-    tables += [written(*accuracies(data, free, many))] if free else []
+    tables += [written(*accuracies(course, free, many))] if free else []
     hashes = {task: {about["tests"][task]["hash"][:12] for about in found.values() if task in about["tests"]}
               for task in few + many}  # fmt: skip
     lists = "; ".join(f"{task} {', '.join(sorted(some))}" for task, some in hashes.items() if some)
     return "\n\n".join([*tables, f"SHA-256 of the test episodes: {lists}."])
 
 
-def accuracies(data: str, found: dict[str, dict], tasks: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+def accuracies(course: str, found: dict[str, dict], tasks: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     """Columns and rows of accuracy, beside the paper's and the paired difference from the best."""
-    papers, columns = COURSES[data].papers, ["family", "method"]
+    papers, columns = COURSES[course].papers, ["family", "method"]
     rows = {name: [METHODS[name].family, METHODS[name].title] for name in found}
     for task in tasks:
-        place = int(task.startswith(str(MORE_WAYS))) * len(SHOTS) + tasks.index(task)
+        place = int(task.startswith(str(max(WAYS)))) * len(SHOTS) + tasks.index(task)
         columns += [task, *(["paper"] if papers else []), "vs best, points"]
         tests = {name: about["tests"][task] for name, about in found.items()}
         best = torch.tensor(max(tests.values(), key=lambda test: test["accuracy"])["scores"])
@@ -191,19 +204,18 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     runner, printer = commands.add_parser("run"), commands.add_parser("table")
     for command in (runner, printer):
-        command.add_argument("data", choices=COURSES)
+        command.add_argument("course", choices=COURSES)
     runner.add_argument("methods", nargs="*", choices=[*METHODS, []])
     runner.add_argument("--data-dir", type=Path, help="folder of the data; else QUICKSTUDY_DATA, else downloaded")
     runner.add_argument("--out", type=Path, default=Path("runs/race"))
-    runner.add_argument("--minutes", type=float, default=20)
     asked = parser.parse_args()
     if asked.command == "table":
-        print(table(asked.data))
+        print(table(asked.course))
         return
     keep_freed_memory()
-    for name in asked.methods or COURSES[asked.data].methods:
-        if not (RESULTS / f"race-{asked.data}-{name}.json").exists():
-            run(asked.data, name, asked.data_dir, asked.out, asked.minutes)
+    for name in asked.methods or COURSES[asked.course].methods:
+        if not result(asked.course, name).exists():
+            run(asked.course, name, asked.data_dir, asked.out)
 
 
 if __name__ == "__main__":

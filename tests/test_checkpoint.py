@@ -74,3 +74,14 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypat
     with pytest.raises(OSError, match="no space"):
         qs.save_learner(learner("maml"), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_learner_inside_another_is_told_apart_too(tmp_path):
+    def wrapped(method):
+        net = torch.nn.Sequential(qs.Conv4(width=4, image_size=16, norm="task"), torch.nn.Linear(4, 3))
+        return qs.TaskNormalized(method(net))
+
+    qs.save_learner(wrapped(qs.MAML), tmp_path / "maml.safetensors")
+    qs.load_learner(wrapped(qs.MAML), tmp_path / "maml.safetensors")
+    with pytest.raises(ValueError, match=r"holds a TaskNormalized\(MAML\), not a TaskNormalized\(IMAML\)"):
+        qs.load_learner(wrapped(qs.IMAML), tmp_path / "maml.safetensors")

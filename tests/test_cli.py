@@ -203,7 +203,7 @@ def test_a_checkpoint_of_another_method_or_a_pickle_is_refused(monkeypatch, capf
         assert train(monkeypatch, capfd, folder, tmp_path / method, method)[0] == 0
     weights = tmp_path / "protonet" / "learner.safetensors"
     weights.write_bytes((tmp_path / "maml" / "learner.safetensors").read_bytes())
-    assert "holds a MAML, not a PrototypicalNetwork" in refused(
+    assert "holds a TaskNormalized(MAML), not a PrototypicalNetwork" in refused(
         monkeypatch, capfd, tmp_path, "evaluate", tmp_path / "protonet"
     )
     weights.write_bytes(pickle.dumps({"encoder": torch.zeros(2)}))
