@@ -3,11 +3,11 @@
     python benchmarks/race.py run COURSE [METHOD...] --data-dir DIR     all of its methods, where none is named
     python benchmarks/race.py table COURSE                              prints docs/results.md's table
 
-The courses are those of COURSES: omniglot, the same trained 20-way or for longer, and tiny-imagenet. One training serves
-all tests, of 1 and 5 shots, 5-way and 20-way where a method is not bound to the ways that it was built for: it draws 1 to
-5 shots a step. Its number of steps is what fits into the minutes at the rate of its first steps. A run can be stopped and
-is resumed by the same command; a method that has a result is passed over. Weights and temperatures are chosen on the val
-classes; the test classes are opened once, at the end.
+The courses are those of COURSES: omniglot, the same trained 20-way or for longer, and tiny-imagenet. One training
+serves all tests, of 1 and 5 shots, 5-way and 20-way where a method is not bound to the ways that it was built for: it
+draws 1 to 5 shots a step. Its number of steps is what fits into the minutes at the rate of its first steps. A run can
+be stopped and is resumed by the same command; a method that has a result is passed over. Weights and temperatures are
+chosen on the val classes; the test classes are opened once, at the end.
 """
 
 import argparse
