@@ -131,7 +131,7 @@ METHODS: dict[str, Method] = {
         "metric",
         "an embedding in which like examples point the same way",
         "the embedding and the label of each support example",
-        lambda s: MatchingNetwork(s.backbone()),
+        lambda s: MatchingNetwork(s.backbone(), scale=30.0),
     ),
     "relation": Method(
         "Relation network",
@@ -152,7 +152,7 @@ METHODS: dict[str, Method] = {
         "metric",
         "an embedding, and to move the prototypes of a task apart",
         "the adapted prototype of each class",
-        lambda s: FEAT(s.backbone(), dropout=0.0),  # with dropout, a batch cannot be computed in parts
+        lambda s: FEAT(s.backbone(), temperature=8.0, dropout=0.0),  # with dropout, a batch is computed in one part
     ),
     "r2d2": Method(
         "R2-D2",
@@ -217,7 +217,7 @@ METHODS: dict[str, Method] = {
         "optimization",
         "initial weights of the encoder",
         "all weights after gradient steps that begin with the prototypes as last layer",
-        lambda s: TaskNormalized(ProtoMAML(s.backbone("task"))),
+        lambda s: TaskNormalized(ProtoMAML(s.backbone("task"), inner_lr=0.4, inner_steps=1)),
     ),
     "maml++": Method(
         "MAML++",
@@ -231,7 +231,7 @@ METHODS: dict[str, Method] = {
         "optimization",
         "initial weights, and an optimizer whose gates read gradients and losses",
         "the weights after its steps",
-        lambda s: TaskNormalized(MetaLSTM(s.network("task"), inner_lr=0.1, hidden=0)),
+        lambda s: TaskNormalized(MetaLSTM(s.network("task"), inner_lr=0.4, hidden=0)),
     ),
     "cnaps": Method(
         "CNAPs",
