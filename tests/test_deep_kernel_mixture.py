@@ -18,8 +18,8 @@ def mixture(targets: int | None = 1) -> qs.DeepKernelMixture:
     """One on its inputs, with fixed hyper-parameters."""
     one = qs.DeepKernelMixture(nn.Identity(), kernels=3, targets=targets).double().eval()
     with torch.no_grad():
-        one.log_variance.copy_(torch.tensor(VARIANCES).log())
-        one.log_length.copy_(torch.tensor(LENGTHS).log())
+        one.log_variance.copy_(torch.tensor(VARIANCES).log()[:, None])
+        one.log_length.copy_(torch.tensor(LENGTHS).log()[:, None])
         one.log_noise.copy_((torch.tensor(NOISES) - 1e-4).log())
         one.log_prior.copy_(torch.tensor(PRIOR).log() + 7)  # of which only the differences count
     return one
@@ -57,7 +57,7 @@ def test_a_mixture_of_one_is_deep_kernel_transfer(targets):
     plain = qs.DeepKernelTransfer(nn.Identity(), kernel="rbf", targets=targets).double()
     with torch.no_grad():
         for name, p in plain.named_parameters():
-            p.copy_(getattr(one, name)[0])
+            p.copy_(getattr(one, name).flatten()[0])
     y = numbers(2, 6, 1, seed=1) if targets else torch.tensor([[0, 1, 2, 0, 1, 2]] * 2)
     support, queries = qs.Examples(numbers(2, 6, 3), y, None if targets else 3), numbers(2, 4, 3, seed=2)
     ours, theirs = (m.predict(m.adapt(support), queries) for m in (one, plain))
@@ -69,7 +69,7 @@ def test_a_mixture_of_one_is_deep_kernel_transfer(targets):
 def test_the_examples_tell_which_kernel_suits_them():
     one, generator = mixture(), torch.Generator().manual_seed(0)
     with torch.no_grad():
-        one.log_length.copy_(torch.tensor([3.0, 0.3, 0.03]).log())
+        one.log_length.copy_(torch.tensor([[3.0], [0.3], [0.03]]).log())
         one.log_variance.zero_()
         one.log_prior.zero_()
         one.log_noise.fill_(math.log(0.01))
@@ -88,7 +88,36 @@ def test_the_posterior_over_kernels_is_the_prior_where_no_example_exists():
     torch.testing.assert_close(memory["log_posterior"].exp(), torch.tensor([PRIOR] * 2).double(), rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize(("kernels", "kernel"), [(0, "rbf"), (4, "cubic")])
+def test_a_sum_of_kernels_is_that_of_scikit_learn():
+    """Of a linear one, a smooth one, and the mean of a Laplace kernel on each coordinate."""
+    x, y, queries = numbers(1, 6, 3), numbers(1, 6, 1, seed=1), numbers(1, 5, 3, seed=2)
+    forms = ("linear", "rbf", "additive")
+    one = qs.DeepKernelMixture(nn.Identity(), kernels=1, kernel=forms, targets=1).double().eval()
+    with torch.no_grad():
+        one.log_variance.copy_(torch.tensor([[0.7, 1.3, 2.1]]).log())
+        one.log_length.copy_(torch.tensor([[0.9, 1.6]]).log())
+        one.log_noise.fill_(math.log(0.2 - 1e-4))
+
+    def covariance(a, b):
+        smooth = RBF(0.9)(a, b)
+        laplace = [np.exp(-np.sqrt(3) * abs(a[:, None, j] - b[None, :, j]) / 1.6) for j in range(3)]
+        return 0.7 * a @ b.T + 1.3 * smooth + 2.1 * np.mean(laplace, 0)
+
+    a, b, target = x[0].numpy(), queries[0].numpy(), y[0, :, 0].numpy()
+    gram, between = covariance(a, a) + 0.2 * np.eye(6), covariance(b, a)
+    predicted = one.predict(one.adapt(qs.Examples(x, y)), queries)
+    np.testing.assert_allclose(predicted.mean[0, :, 0].detach(), between @ np.linalg.solve(gram, target), rtol=1e-6)
+    variance = covariance(b, b).diagonal() - (between * np.linalg.solve(gram, between.T).T).sum(1) + 0.2
+    np.testing.assert_allclose(predicted.variance[0, :, 0].detach(), variance, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", ["rbf", ("linear", "additive")])
+def test_kernels_begin_apart(kernel):
+    one = qs.DeepKernelMixture(nn.Identity(), kernels=12, kernel=kernel)
+    assert len({tuple(row.tolist()) for row in torch.cat([one.log_variance, one.log_length], 1)}) == 12
+
+
+@pytest.mark.parametrize(("kernels", "kernel"), [(0, "rbf"), (4, "cubic"), (4, ("rbf", "cubic")), (4, ())])
 def test_it_needs_kernels_that_there_are(kernels, kernel):
-    with pytest.raises(ValueError, match="kernels is at least 1 and kernel one of rbf, linear, cosine"):
+    with pytest.raises(ValueError, match="kernels is at least 1 and kernel one of rbf, linear, cosine, add.*, or some"):
         qs.DeepKernelMixture(nn.Identity(), kernels=kernels, kernel=kernel)

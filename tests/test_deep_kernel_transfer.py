@@ -132,5 +132,5 @@ def test_any_number_of_ways_is_answered():
 
 
 def test_a_kernel_or_an_objective_that_there_is_not_is_refused():
-    with pytest.raises(ValueError, match="the kernel is one of rbf, linear, cosine.*not 'matern' and 'marginal'"):
+    with pytest.raises(ValueError, match="the kernel is one of rbf, linear, cosine, add.*not 'matern' and 'marginal'"):
         qs.DeepKernelTransfer(mlp(1, 4), kernel="matern")

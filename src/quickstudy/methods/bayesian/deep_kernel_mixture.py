@@ -4,15 +4,17 @@ https://arxiv.org/abs/1910.05199; Rasmussen & Williams (2006), section 5.2, for 
 """
 
 import math
+from collections.abc import Sequence
+from itertools import count
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
 from quickstudy.contract import Examples, MetaLearner, categorical, gaussian, valid
 from quickstudy.methods.bayesian.deep_kernel_transfer import LEAST_NOISE
-from quickstudy.methods.bayesian.exact import KERNELS, Process
+from quickstudy.methods.bayesian.exact import KERNELS, WITH_LENGTH, Kernel, Process
 from quickstudy.methods.bayesian.targets import regressed
 from quickstudy.tensors import full_precision, per_task
 
@@ -28,7 +30,7 @@ class DeepKernelMixture(MetaLearner):
     Args:
         encoder: From inputs to embeddings.
         kernels: Their number.
-        kernel: See `DeepKernelTransfer`.
+        kernel: Of which form they are: "rbf", "linear", "cosine" or "additive"; of several, each kernel is a sum.
         targets: The length of a regression target; None for classification.
 
     Raises:
@@ -37,16 +39,26 @@ class DeepKernelMixture(MetaLearner):
 
     embedding = "encoder"
 
-    def __init__(self, encoder: nn.Module, *, kernels: int = 16, kernel: str = "rbf", targets: int | None = None):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        kernels: int = 16,
+        kernel: str | Sequence[str] = "rbf",
+        targets: int | None = None,
+    ):
         super().__init__()
-        if kernels < 1 or kernel not in KERNELS:
+        forms = (kernel,) if isinstance(kernel, str) else tuple(kernel)
+        if kernels < 1 or not forms or any(form not in KERNELS for form in forms):
             raise ValueError(
-                f"kernels is at least 1 and kernel one of {', '.join(KERNELS)}; not {kernels}, {kernel!r}."
+                f"kernels is at least 1 and kernel one of {', '.join(KERNELS)}, or some; not {kernels}, {kernel!r}."
             )
-        self.encoder, self.kernels, self.kernel, self.targets = encoder, kernels, kernel, targets
-        apart = torch.linspace(-math.log(3), math.log(3), kernels)  # or the kernels would stay alike
-        self.log_variance = nn.Parameter(apart)
-        self.log_length = nn.Parameter(apart[torch.arange(kernels) * 5 % kernels]) if kernel == "rbf" else None
+        self.encoder, self.kernels, self.forms, self.targets = encoder, kernels, forms, targets
+        long = [form for form in forms if form in WITH_LENGTH]
+        self.log_variance = nn.Parameter(torch.stack([spread(kernels, 2 * i) for i in range(len(forms))], 1))
+        self.log_length = (
+            nn.Parameter(torch.stack([spread(kernels, 2 * i + 1) for i in range(len(long))], 1)) if long else None
+        )
         self.log_noise = nn.Parameter(torch.full((kernels,), math.log(0.1)))
         self.log_prior = nn.Parameter(torch.zeros(kernels))
 
@@ -74,6 +86,19 @@ class DeepKernelMixture(MetaLearner):
 
     def _process(self, tasks: int) -> Process:
         """The kernels one after the other, for each of so many tasks."""
-        numbers = [self.log_variance.exp(), LEAST_NOISE + self.log_noise.exp()]
-        numbers += [] if self.log_length is None else [self.log_length.exp()]
-        return Process(self.kernel, *(n.repeat(tasks)[:, None, None] for n in numbers))
+
+        def each(numbers: Tensor) -> Tensor:
+            return numbers.repeat(tasks)[:, None, None]
+
+        lengths = iter([] if self.log_length is None else self.log_length.exp().T)
+        kernels = [
+            Kernel(form, each(variance), each(next(lengths)) if form in WITH_LENGTH else 1.0)
+            for form, variance in zip(self.forms, self.log_variance.exp().T, strict=True)
+        ]
+        return Process(kernels, each(LEAST_NOISE + self.log_noise.exp()))
+
+
+def spread(kernels: int, which: int) -> Float[Tensor, " kernel"]:
+    """Logarithms from -log 3 to log 3, in another order for each parameter: or the kernels would stay alike."""
+    step = next(n for n in count(2 * which + 3 if which else 1) if math.gcd(n, kernels) == 1)
+    return torch.linspace(-math.log(3), math.log(3), kernels)[torch.arange(kernels) * step % kernels]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, gaussian, valid
-from quickstudy.methods.bayesian.exact import KERNELS, Process
+from quickstudy.methods.bayesian.exact import KERNELS, Kernel, Process
 from quickstudy.methods.bayesian.targets import regressed
 from quickstudy.tensors import full_precision, per_task, support_and_query
 
@@ -80,4 +80,4 @@ class DeepKernelTransfer(MetaLearner):
     def process(self) -> Process:
         """The Gaussian process with its present hyper-parameters."""
         length = 1.0 if self.log_length is None else self.log_length.exp()
-        return Process(self.kernel, self.log_variance.exp(), LEAST_NOISE + self.log_noise.exp(), length)
+        return Process([Kernel(self.kernel, self.log_variance.exp(), length)], LEAST_NOISE + self.log_noise.exp())

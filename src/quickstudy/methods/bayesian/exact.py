@@ -5,7 +5,7 @@ Gaussian processes would be a dependency without gain.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,36 +15,64 @@ from torch.nn.functional import normalize
 
 from quickstudy.tensors import squared_distances
 
+
+def additive(a: Float[Tensor, "task a d"], b: Float[Tensor, "task b d"]) -> Float[Tensor, "task a b"]:
+    """The mean over coordinates of a Laplace kernel on each: a coordinate that tells nothing spoils no other.
+
+    Coordinates are multiplied by the root of their number, so that lengths mean the same for any number of them where
+    inputs have a mean square norm of 1.
+    """
+    root, total = a.shape[-1] ** 0.5, a.new_zeros(())
+    for one, other in zip(a.unbind(-1), b.unbind(-1), strict=True):
+        total = total + (-root * (one[:, :, None] - other[:, None]).abs()).exp()
+    return total / a.shape[-1]
+
+
 KERNELS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "rbf": lambda a, b: (-squared_distances(a, b) / 2).exp(),
     "linear": lambda a, b: a @ b.mT,
     "cosine": lambda a, b: normalize(a, dim=-1) @ normalize(b, dim=-1).mT,
+    "additive": additive,
 }
 ITSELF: dict[str, Callable[[Tensor], Tensor]] = {
     "rbf": lambda z: torch.ones_like(z[..., :1]),
     "linear": lambda z: z.square().sum(-1, keepdim=True),
     "cosine": lambda z: torch.ones_like(z[..., :1]),
+    "additive": lambda z: torch.ones_like(z[..., :1]),
 }
 """The kernels between each point and itself."""
+WITH_LENGTH = ("rbf", "additive")
+"""Kernels that dividing their inputs changes in more than size."""
+
+
+class Kernel(NamedTuple):
+    """One summand of a covariance.
+
+    Args:
+        name: A name of `KERNELS`.
+        variance: By which it is multiplied; a number, or [task, 1, 1] where tasks differ.
+        length: By which inputs are divided; likewise.
+    """
+
+    name: str
+    variance: Float[Tensor, "*#task"]
+    length: Float[Tensor, "*#task"] | float = 1.0
 
 
 class Process(NamedTuple):
     """A Gaussian process with mean zero.
 
     Args:
-        kernel: A name of `KERNELS`.
-        variance: Of the process; a number, or [task, 1, 1] where tasks differ.
-        noise: The variance of the noise on every target; likewise.
-        length: By which inputs are divided; likewise.
+        kernels: Whose sum is its covariance.
+        noise: The variance of the noise on every target; a number, or [task, 1, 1] where tasks differ.
     """
 
-    kernel: str
-    variance: Float[Tensor, "*#task"]
+    kernels: Sequence[Kernel]
     noise: Float[Tensor, "*#task"]
-    length: Float[Tensor, "*#task"] | float = 1.0
 
     def covariance(self, a: Float[Tensor, "task a d"], b: Float[Tensor, "task b d"]) -> Float[Tensor, "task a b"]:
-        return self.variance * KERNELS[self.kernel](a / self.length, b / self.length)
+        each = [k.variance * KERNELS[k.name](a / k.length, b / k.length) for k in self.kernels]
+        return torch.stack(each).sum(0)
 
     def observe(
         self, z: Float[Tensor, "task example d"], y: Shaped[Tensor, "task example target"], exists: Bool[Tensor, "..."]
@@ -68,5 +96,5 @@ class Process(NamedTuple):
         """The mean and the variance of every query's targets, each by itself."""
         between = self.covariance(z, memory["z"]) * memory["exists"][:, None]  # [T, Q, S]
         known = torch.linalg.solve_triangular(memory["cholesky"], between.mT, upper=False).square().sum(1)
-        own = self.variance * ITSELF[self.kernel](z / self.length)  # [T, Q, 1]
+        own = torch.stack([k.variance * ITSELF[k.name](z / k.length) for k in self.kernels]).sum(0)  # [T, Q, 1]
         return between @ memory["weights"], (own - known[..., None]).clamp(min=0) + self.noise
