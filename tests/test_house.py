@@ -26,6 +26,8 @@ ROOMS = [
     ["confidence"],
     ["training"],
     ["comparison", "runs", "progress"],
+    ["ready"],
+    ["estimators"],
     ["report", "plan", "options"],
     ["cli"],
     ["__main__"],

@@ -16,6 +16,7 @@ from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.mlp import MLP
 from quickstudy.encoders.resnet12 import ResNet12
 from quickstudy.engine import Engine
+from quickstudy.estimators import FewShotClassifier
 from quickstudy.evaluation import Evaluation, Interval, evaluate, interval
 from quickstudy.methods.bayesian.abml import ABML
 from quickstudy.methods.bayesian.alpaca import ALPaCA
@@ -51,8 +52,9 @@ from quickstudy.methods.transfer.linear_probe import LinearProbe
 from quickstudy.methods.transfer.meta_baseline import MetaBaseline
 from quickstudy.methods.transfer.simple_shot import SimpleShot
 from quickstudy.methods.transfer.transductive_fine_tune import TransductiveFineTune
+from quickstudy.ready import load
 from quickstudy.task_norm import TaskNormalized
-from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, Tasks
+from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, TableRows, Tasks
 from quickstudy.training import Progress, Validation, train
 
 __all__ = [
@@ -81,6 +83,7 @@ __all__ = [
     "Examples",
     "FastWeights",
     "FewShot",
+    "FewShotClassifier",
     "FineTune",
     "FromScratch",
     "GPCurves",
@@ -105,6 +108,7 @@ __all__ = [
     "ResNet12",
     "SimpleShot",
     "Sinusoids",
+    "TableRows",
     "TaskNormalized",
     "Tasks",
     "TransductiveFineTune",
@@ -120,6 +124,7 @@ __all__ = [
     "glyphs",
     "image_folder",
     "interval",
+    "load",
     "load_learner",
     "load_memory",
     "mini_imagenet",

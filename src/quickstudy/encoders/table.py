@@ -1,0 +1,123 @@
+"""Rows of a table as vectors: missing values filled in, categories spread out, columns brought to one scale.
+
+All of that is taken from a task's own support set, as nothing else is known of its columns. It is a few lines of numpy
+and plain numbers, where scikit-learn's transformers would have to be pickled to be kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+FARTHEST = 5.0
+"""Standard deviations beyond which a value is taken for that many: the scale is estimated from a few rows."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the support set says of one column.
+
+    Args:
+        levels: The categories, as text; None for a column of numbers.
+        median: Of the numbers, in place of those that are missing.
+        mean: Of the numbers, or of each level's indicator.
+        scale: Their standard deviations; infinite where all rows are alike, so that the column tells nothing.
+    """
+
+    levels: list[str] | None
+    median: float
+    mean: list[float]
+    scale: list[float]
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    """The columns of a table, fitted to the rows of a support set; rows become vectors of mean square norm 1.
+
+    Args:
+        columns: One for each column of the table.
+
+    Example:
+        >>> rows = np.array([[1.0, "red"], [3.0, "blue"], [np.nan, "red"]], dtype=object)
+        >>> TableEncoder.fit(rows)(rows).shape
+        torch.Size([3, 3])
+    """
+
+    columns: Sequence[Column]
+
+    @classmethod
+    def fit(cls, rows: np.ndarray) -> "TableEncoder":
+        """The encoder of these rows, an array [rows, columns] of numbers, of objects, or of both mixed."""
+        return cls([fitted(rows[:, place]) for place in range(rows.shape[1])])
+
+    def __call__(self, rows: np.ndarray) -> Float64[Tensor, "row d"]:
+        """Vectors of rows with the same columns; unknown categories are none of the known ones."""
+        parts = [
+            np.clip((spread_out(rows[:, place], column) - column.mean) / column.scale, -FARTHEST, FARTHEST)
+            for place, column in enumerate(self.columns)
+        ]
+        x = np.concatenate(parts, 1)
+        return torch.from_numpy(x / max(1, x.shape[1]) ** 0.5)
+
+    def about(self) -> dict[str, Any]:
+        """The encoder as JSON can hold it, with infinite scales as null."""
+        columns = [asdict(column) for column in self.columns]
+        for column in columns:
+            column["scale"] = [None if np.isinf(scale) else scale for scale in column["scale"]]
+        return {"columns": columns}
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any]) -> "TableEncoder":
+        """The encoder that a description is of."""
+        finite = [
+            {**c, "scale": [np.inf if scale is None else scale for scale in c["scale"]]} for c in about["columns"]
+        ]
+        return cls([Column(**column) for column in finite])
+
+
+def fitted(values: np.ndarray) -> Column:
+    """What the values of a column say of it: it is one of numbers if all that are there can be read as such."""
+    numbers = as_numbers(values)
+    if numbers is None:
+        levels = sorted({str(value) for value in values if not missing(value)})
+        median = 0.0
+    else:
+        levels, known = None, numbers[~np.isnan(numbers)]
+        median = float(np.median(known)) if len(known) else 0.0
+    x = spread_out(values, Column(levels, median, [], []))
+    deviation = x.std(0)
+    return Column(levels, median, x.mean(0).tolist(), np.where(deviation > 0, deviation, np.inf).tolist())
+
+
+def spread_out(values: np.ndarray, column: Column) -> np.ndarray:
+    """A column's numbers, or an indicator of each of its levels: [rows, 1 or levels]."""
+    if column.levels is not None:
+        names = np.array([str(value) for value in values], dtype=object)
+        return np.stack([names == level for level in column.levels], 1).astype(float)
+    numbers = as_numbers(values)
+    if numbers is None:
+        wrong = next(value for value in values if not missing(value) and as_numbers(np.array([value], object)) is None)
+        raise ValueError(f"a column that held numbers in the support set holds {wrong!r} now; leave the row out.")
+    return np.where(np.isnan(numbers), column.median, numbers)[:, None]
+
+
+def as_numbers(values: np.ndarray) -> np.ndarray | None:
+    """The values as floats, missing ones as NaN; None where one of them is no number."""
+    if values.dtype != object:
+        return values.astype(float) if values.dtype.kind in "biuf" else as_numbers(values.astype(object))
+    try:
+        return np.array([np.nan if missing(value) else float(value) for value in values])
+    except ValueError:
+        return None
+
+
+def missing(value: Any) -> bool:
+    """Whether there is no value: None, NaN, pandas' NA or an empty text."""
+    try:
+        return value is None or value == "" or bool(value != value)
+    except TypeError:  # of NA nothing can be said
+        return True

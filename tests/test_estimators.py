@@ -1,0 +1,151 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from learners import learner, mlp, toy_data
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris, load_wine
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+import quickstudy as qs
+from quickstudy.catalogue import Setting, build
+from quickstudy.ready import Ready, opened
+from quickstudy.runs import begin, learner_about
+from quickstudy.training import KEPT
+
+
+@parametrize_with_checks([qs.FewShotClassifier()])
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+def few(shots: int = 5, seed: int = 0):
+    """Examples of each wine, and the others."""
+    x, y = load_wine(return_X_y=True)
+    draw = np.random.default_rng(seed)
+    support = np.concatenate([draw.permutation(np.flatnonzero(y == c))[:shots] for c in range(3)])
+    rest = np.setdiff1d(np.arange(len(y)), support)
+    return x[support], y[support], x[rest], y[rest]
+
+
+def test_it_works_within_scikit_learns_tools():
+    x, y = load_iris(return_X_y=True)
+    x, y = x[::3], y[::3]
+    one = qs.FewShotClassifier()
+    assert cross_val_score(make_pipeline(StandardScaler(), one), x, y, cv=3).mean() > 0.9
+    search = GridSearchCV(one, {"learner": ["table", qs.PrototypicalNetwork(nn.Identity())]}, cv=3).fit(x, y)
+    assert search.best_score_ > 0.9
+    assert CalibratedClassifierCV(one, cv=3).fit(x, y).score(x, y) > 0.9
+
+
+def test_a_shipped_learner_learns_from_five_rows_of_each_class():
+    accuracies = []
+    for seed in range(10):
+        x, y, queries, answers = few(seed=seed)
+        accuracies.append(qs.FewShotClassifier("table").fit(x, y).score(queries, answers))
+    assert np.mean(accuracies) > 0.9
+
+
+def test_probabilities_are_the_learners_own_at_its_temperature():
+    x, y, queries, _ = few()
+    one = qs.FewShotClassifier().fit(x, y)
+    ready = qs.load("table")
+    encode = ready.inputs.fit(x)
+    with torch.no_grad():
+        memory = ready.learner.adapt(qs.Examples(encode(x)[None], torch.as_tensor(y)[None], 3))
+        logits = ready.learner.predict(memory, encode(queries)[None]).logits[0]
+    np.testing.assert_allclose(one.predict_proba(queries), (logits / ready.temperature).softmax(-1), rtol=1e-9)
+    np.testing.assert_allclose(one.predict_log_proba(queries), np.log(one.predict_proba(queries)))
+
+
+def test_decisions_are_log_odds():
+    x, y, queries, _ = few()
+    p = qs.FewShotClassifier().fit(x, y).predict_proba(queries)
+    np.testing.assert_allclose(
+        qs.FewShotClassifier().fit(x, y).decision_function(queries), np.log(p / (1 - p)), rtol=1e-6
+    )
+    two = qs.FewShotClassifier().fit(x[y < 2], y[y < 2])
+    p = two.predict_proba(queries)
+    np.testing.assert_allclose(two.decision_function(queries), np.log(p[:, 1] / p[:, 0]), rtol=1e-9)
+
+
+def test_rows_may_hold_text_and_gaps():
+    rows = np.array([[1.0, "red"], [1.2, "red"], [None, "blue"], [3.1, "blue"]], dtype=object)
+    one = qs.FewShotClassifier().fit(rows, ["warm", "warm", "cold", "cold"])
+    assert one.predict(np.array([[2.0, "red"], [None, "blue"]], dtype=object)).tolist() == ["warm", "cold"]
+
+
+def test_a_data_frame_may_hold_text_and_gaps():
+    frame = pd.DataFrame({"size": pd.array([1, 2, None, 9], dtype="Int64"), "colour": ["red", "red", "blue", None]})
+    one = qs.FewShotClassifier().fit(frame, ["warm", "warm", "cold", "cold"])
+    assert one.predict(frame.iloc[:2]).tolist() == ["warm", "warm"]
+    with pytest.raises(ValueError, match="feature names"):
+        one.predict(frame[["colour", "size"]])
+
+
+def test_fitting_leaves_the_learner_and_its_clone_alone():
+    protonet = qs.PrototypicalNetwork(mlp(4, 8))
+    before = {name: tensor.clone() for name, tensor in protonet.state_dict().items()}
+    x, y = load_iris(return_X_y=True)
+    one = qs.FewShotClassifier(protonet).fit(x, y)
+    assert clone(one).learner is not protonet
+    assert all(torch.equal(before[name], tensor) for name, tensor in protonet.state_dict().items())
+
+
+def pictures(classes: int) -> tuple[np.ndarray, np.ndarray]:
+    data = toy_data()
+    chosen = data.y < classes
+    return data.x[chosen].numpy() / 255, np.array(data.classes)[data.y[chosen].numpy()]
+
+
+@pytest.mark.parametrize("name", ["protonet-resnet12", "maml-conv4-task", "snail", "in-context"])
+def test_a_learner_of_your_own_takes_arrays_and_fewer_classes_than_it_was_built_for(name):
+    x, y = pictures(2)
+    if name in ("snail", "in-context"):
+        x = x.reshape(len(x), -1)
+    one = qs.FewShotClassifier(learner(name))
+    one.fit(x[::6], y[::6])
+    p = one.predict_proba(x)
+    assert p.shape == (24, 2)
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["maml-conv4-task", "in-context"])
+def test_more_classes_than_a_learner_was_built_for_are_refused(name):
+    x, y = pictures(5)
+    x = x.reshape(len(x), -1) if name == "in-context" else x
+    with pytest.raises(ValueError, match=r"was built for [34] classes, and there are 5; train one for more"):
+        qs.FewShotClassifier(learner(name)).fit(x[::6], y[::6])
+
+
+def test_a_run_is_opened_by_its_folder(tmp_path):
+    setting = Setting("conv4-strided", 1, 16, 3)
+    begin(tmp_path / "run", learner_about("protonet", setting), resume=False)
+    torch.manual_seed(0)
+    one = build("protonet", setting)
+    qs.save_learner(one, tmp_path / "run" / KEPT)
+    x, y = pictures(3)
+    by_folder = qs.FewShotClassifier(tmp_path / "run").fit(x, y).predict_proba(x)
+    np.testing.assert_array_equal(by_folder, qs.FewShotClassifier(one).fit(x, y).predict_proba(x))
+
+
+def test_wrong_use_is_told():
+    x, y, _, _ = few()
+    with pytest.raises(ValueError, match="all examples are of one class, 1"):
+        qs.FewShotClassifier().fit(x[y == 1], y[y == 1])
+    with pytest.raises(ValueError, match=r"'tabel' is neither a learner that ships with quickstudy \(table\) nor"):
+        qs.FewShotClassifier("tabel").fit(x, y)
+    with pytest.raises(TypeError, match="a learner is a MetaLearner, the name of one that ships.*not 3"):
+        qs.FewShotClassifier(3).fit(x, y)
+    with pytest.raises(ValueError, match="no learner 'tabel' ships with quickstudy; there are table"):
+        qs.load("tabel")
+
+
+def test_a_ready_learner_is_taken_as_it_is():
+    ready = Ready(qs.PrototypicalNetwork(nn.Identity()), qs.load("table").inputs)
+    assert opened(ready) is ready
