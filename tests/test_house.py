@@ -28,6 +28,8 @@ ROOMS = [
     ["comparison", "runs", "progress"],
     ["ready"],
     ["estimators"],
+    ["shipping"],
+    ["tasks_command"],
     ["report", "plan", "options"],
     ["cli"],
     ["__main__"],

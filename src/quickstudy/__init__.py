@@ -53,6 +53,7 @@ from quickstudy.methods.transfer.meta_baseline import MetaBaseline
 from quickstudy.methods.transfer.simple_shot import SimpleShot
 from quickstudy.methods.transfer.transductive_fine_tune import TransductiveFineTune
 from quickstudy.ready import load
+from quickstudy.shipping import load_task, save_task
 from quickstudy.task_norm import TaskNormalized
 from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, TableRows, Tasks
 from quickstudy.training import Progress, Validation, train
@@ -127,12 +128,14 @@ __all__ = [
     "load",
     "load_learner",
     "load_memory",
+    "load_task",
     "mini_imagenet",
     "omniglot",
     "pack_folder",
     "save_arrow",
     "save_learner",
     "save_memory",
+    "save_task",
     "tiny_imagenet",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""The command line: compare, train, evaluate, data."""
+"""The command line: compare, train, evaluate, adapt, predict, data."""
 
 import json
 import os
@@ -28,6 +28,7 @@ from quickstudy.processes import ProcessLost, processes
 from quickstudy.progress import Bars, Stopped
 from quickstudy.runs import ABOUT, begin, learner_about, open_run
 from quickstudy.tasks import FewShot
+from quickstudy.tasks_command import adapt_command, predict_command
 from quickstudy.training import Validation, adam, train
 
 app = typer.Typer(
@@ -38,6 +39,10 @@ app = typer.Typer(
 )
 out = Console(width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True)
+
+
+app.command("adapt")(adapt_command)
+app.command("predict")(predict_command)
 
 
 def show_version(wanted: bool) -> bool:

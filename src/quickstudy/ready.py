@@ -1,7 +1,7 @@
 """Learners that are ready for use: trained, with what turns a user's own items into what they learn from."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -32,14 +32,28 @@ class Inputs(Protocol):
         """What encodes items as this task's support set has them."""
         ...
 
+    def about(self, encode: Any) -> dict[str, Any]:
+        """What was fitted, as JSON can hold it."""
+        ...
+
+    def of(self, about: Mapping[str, Any]) -> Encode:
+        """What was fitted, from its description."""
+        ...
+
 
 class Rows:
     """Rows of tables, of numbers and categories, some of them missing; see `TableEncoder`."""
 
     rectangular = True
 
-    def fit(self, items: np.ndarray) -> Encode:
+    def fit(self, items: np.ndarray) -> TableEncoder:
         return TableEncoder.fit(items)
+
+    def about(self, encode: TableEncoder) -> dict[str, Any]:
+        return encode.about()
+
+    def of(self, about: Mapping[str, Any]) -> TableEncoder:
+        return TableEncoder.of(about)
 
 
 class Arrays:
@@ -48,6 +62,12 @@ class Arrays:
     rectangular = False
 
     def fit(self, items: np.ndarray) -> Encode:
+        return encode_array
+
+    def about(self, encode: Encode) -> dict[str, Any]:
+        return {}
+
+    def of(self, about: Mapping[str, Any]) -> Encode:
         return encode_array
 
 
@@ -63,11 +83,13 @@ class Ready:
         learner: In evaluation mode.
         inputs: What its items are.
         temperature: By which its logits are divided, so that its confidence is worth what it says.
+        source: What it can be had from again: the name that it ships under, or a run's method and setting.
     """
 
     learner: MetaLearner
     inputs: Inputs
     temperature: float = 1.0
+    source: Mapping[str, Any] = field(default_factory=dict)
 
 
 def table_head() -> MetaLearner:
@@ -95,7 +117,7 @@ def load(name: str) -> Ready:
         tensors, about = load_tensors(path)
         learner = build()
         fill(learner, tensors, about, path)
-    return Ready(learner.eval(), inputs, about["temperature"])
+    return Ready(learner.eval(), inputs, about["temperature"], {"shipped": name})
 
 
 def opened(learner: Any) -> Ready:
@@ -125,4 +147,5 @@ def opened(learner: Any) -> Ready:
             f"{str(learner)!r} is neither a learner that ships with quickstudy ({', '.join(SHIPPED)}) nor the folder "
             f"of a run. Train one with `quickstudy train --out`."
         )
-    return Ready(open_run(Path(learner))[0], Arrays())
+    trained, setting, about = open_run(Path(learner))
+    return Ready(trained, Arrays(), source={"method": about["method"], "setting": asdict(setting)})

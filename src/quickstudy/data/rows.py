@@ -1,0 +1,124 @@
+"""A user's own rows, from CSV, TSV, JSON Lines or Parquet, and which of their columns is the label."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+LABELS = ("label", "class", "target", "category", "y")
+"""Names that a column of labels usually has."""
+
+
+class RowsRead(NamedTuple):
+    """Rows as they were read.
+
+    Args:
+        names: Of the columns.
+        values: Numbers, texts and None, an array of objects [row, column].
+    """
+
+    names: list[str]
+    values: np.ndarray
+
+    def without(self, name: str) -> "RowsRead":
+        """The rows with one column less, if they have it."""
+        places = [place for place, other in enumerate(self.names) if other != name]
+        return RowsRead([self.names[place] for place in places], self.values[:, places])
+
+    def column(self, name: str) -> np.ndarray:
+        return self.values[:, self.names.index(name)]
+
+    def like(self, names: list[str], what: str) -> np.ndarray:
+        """The values of these columns, in this order.
+
+        Raises:
+            ValueError: A column that is not there.
+        """
+        for name in names:
+            if name not in self.names:
+                raise ValueError(f"{what} has no column {name!r}, which the support set has; its are {self.names}.")
+        return self.values[:, [self.names.index(name) for name in names]]
+
+
+def read_rows(path: str | Path) -> RowsRead:
+    """The rows of a file, by its ending: .csv, .tsv, .jsonl or .parquet; "-" is CSV from standard input.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Another kind of file, a broken one, or one without rows.
+        ImportError: A Parquet file, and no pyarrow.
+    """
+    name, kind = str(path), Path(path).suffix.lower()
+    if name != "-" and not Path(path).is_file():
+        raise FileNotFoundError(f"no such file: {path}.")
+    try:
+        if name == "-":
+            read = from_csv(sys.stdin.read())
+        elif kind in (".csv", ".tsv"):
+            read = from_csv(Path(path).read_text(encoding="utf-8-sig"))
+        elif kind in (".jsonl", ".ndjson"):
+            read = from_records([json.loads(line) for line in Path(path).read_text().splitlines() if line.strip()])
+        elif kind == ".parquet":
+            read = from_parquet(Path(path))
+        else:
+            raise ValueError("needed .csv, .tsv, .jsonl or .parquet")
+        if not len(read.values):
+            raise ValueError("it has no rows")
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{name} cannot be read as rows: {error}.") from None
+    return read
+
+
+def from_csv(text: str) -> RowsRead:
+    """Rows under a line of names; separated by whatever of comma, semicolon and tab that line holds most of."""
+    first = text.partition("\n")[0]
+    rows = list(csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count)))
+    rows = [row for row in rows if row]
+    if not rows:
+        raise ValueError("it is empty")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(rows[0]):
+            raise ValueError(f"row {number} has {len(row)} values, and there are {len(rows[0])} columns")
+    return RowsRead(rows[0], np.array(rows[1:], dtype=object).reshape(-1, len(rows[0])))
+
+
+def from_records(records: list[Any]) -> RowsRead:
+    """Rows of objects, with a gap where one lacks what another has."""
+    for number, record in enumerate(records, 1):
+        if not isinstance(record, dict):
+            raise ValueError(f"line {number} is no JSON object")
+    names = list(dict.fromkeys(name for record in records for name in record))
+    values = np.empty((len(records), len(names)), dtype=object)
+    for place, name in enumerate(names):
+        values[:, place] = [record.get(name) for record in records]
+    return RowsRead(names, values)
+
+
+def from_parquet(path: Path) -> RowsRead:
+    try:
+        from pyarrow import ArrowInvalid
+        from pyarrow.parquet import read_table
+    except ImportError:
+        raise ImportError("Parquet files need pyarrow: pip install 'quickstudy[arrow]'.") from None
+    try:
+        return from_records(read_table(path).to_pylist())
+    except ArrowInvalid as error:
+        raise ValueError(str(error)) from None
+
+
+def label_column(rows: RowsRead, asked: str | None, path: str | Path) -> str:
+    """The name of the column of labels: the one asked for, one that is called like it, or the last.
+
+    Raises:
+        ValueError: No column of that name, or no other column beside it.
+    """
+    if asked is not None and asked not in rows.names:
+        raise ValueError(f"{path} has no column {asked!r}; it has {', '.join(rows.names)}.")
+    if len(rows.names) < 2:
+        raise ValueError(f"{path} has one column, {rows.names[0]!r}; needed one of labels and others to learn from.")
+    usual = [name for name in rows.names if name.lower() in LABELS]
+    return asked or (usual[0] if usual else rows.names[-1])

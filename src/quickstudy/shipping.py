@@ -1,0 +1,106 @@
+"""Adapted tasks on disk: what a learner remembers of some examples, with all that is needed to ask it.
+
+A file is safetensors with a JSON description: the memory, the names of the classes, how items are encoded, and the
+learner's weights, or for one that ships with quickstudy its name and the hash of its weights. Examples are in it only
+where they are what the method remembers.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from quickstudy.catalogue import Setting, build
+from quickstudy.checkpoint import load_tensors, save_tensors
+from quickstudy.contract import MetaLearner, memory_of, parts_of
+from quickstudy.estimators import FewShotClassifier
+from quickstudy.ready import Arrays, Ready, load
+
+MEMORY, LEARNER = "memory.", "learner."
+
+
+def save_task(classifier: FewShotClassifier, path: str | Path) -> None:
+    """Writes what a fitted classifier has learned, as one file that `load_task` reads; a pickle never.
+
+    Raises:
+        NotFittedError: It has not been fitted.
+        OSError: The file cannot be written; then none is left behind.
+    """
+    check_is_fitted(classifier)
+    ready = classifier.ready_
+    kind, parts = parts_of(classifier.memory_)
+    tensors = {MEMORY + name: tensor for name, tensor in parts.items()}
+    if "shipped" not in ready.source:
+        tensors |= {LEARNER + name: tensor for name, tensor in ready.learner.state_dict().items()}
+    names = getattr(classifier, "feature_names_in_", None)
+    about = {
+        "task": kind,
+        "classes": classifier.classes_.tolist(),
+        "source": ready.source,
+        "hash": fingerprint(ready.learner),
+        "temperature": ready.temperature,
+        "inputs": ready.inputs.about(classifier.encode_),
+        "features": getattr(classifier, "n_features_in_", None),
+        "feature_names": None if names is None else names.tolist(),
+    }
+    save_tensors(Path(path), tensors, about)
+
+
+def load_task(path: str | Path, learner: MetaLearner | None = None) -> FewShotClassifier:
+    """A classifier as it was saved, ready to predict.
+
+    Args:
+        path: A file that `save_task` wrote.
+        learner: Of the making of the one that was saved, where that was built by hand and not by a name or a run.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Another file; a learner of another making; or one that ships, in another version.
+    """
+    tensors, about = load_tensors(Path(path))
+    if "task" not in about:
+        raise ValueError(f"{path} holds no adapted task; write one with save_task, or `quickstudy adapt`.")
+    ready = rebuilt(path, tensors, about, learner)
+    classifier = FewShotClassifier(about["source"].get("shipped", ready))
+    classifier.ready_, classifier.classes_ = ready, np.array(about["classes"])
+    classifier.encode_ = ready.inputs.of(about["inputs"])
+    parts = {name.removeprefix(MEMORY): tensor for name, tensor in tensors.items() if name.startswith(MEMORY)}
+    classifier.memory_ = memory_of(about["task"], parts)
+    if about["features"] is not None:
+        classifier.n_features_in_ = about["features"]
+    if about["feature_names"] is not None:
+        classifier.feature_names_in_ = np.array(about["feature_names"], dtype=object)
+    return classifier
+
+
+def rebuilt(path: str | Path, tensors: dict, about: dict, learner: MetaLearner | None) -> Ready:
+    """The learner of a saved task."""
+    source = about["source"]
+    if "shipped" in source:
+        ready = load(source["shipped"])
+    else:
+        if learner is None and "method" not in source:
+            raise ValueError(f"{path} was adapted by a learner built by hand; pass one of the same making as learner=.")
+        own = learner or build(source["method"], Setting(**source["setting"]))
+        weights = {name.removeprefix(LEARNER): t for name, t in tensors.items() if name.startswith(LEARNER)}
+        try:
+            own.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"{path} was adapted by another learner than this {type(own).__name__}: {error}") from None
+        ready = Ready(own.eval(), Arrays(), about["temperature"], source)
+    if fingerprint(ready.learner) != about["hash"]:
+        raise ValueError(
+            f"{path} was adapted by another version of this learner, which would misread it; adapt it again."
+        )
+    return ready
+
+
+def fingerprint(learner: MetaLearner) -> str:
+    """A hash of a learner's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(learner.state_dict().items()):
+        digest.update(f"{name} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

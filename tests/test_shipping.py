@@ -1,0 +1,90 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from learners import learner, mlp
+from sklearn.datasets import load_wine
+from sklearn.exceptions import NotFittedError
+from torch import nn
+
+import quickstudy as qs
+from quickstudy.catalogue import Setting, build
+from quickstudy.checkpoint import load_tensors, save_tensors
+from quickstudy.runs import begin, learner_about
+from quickstudy.training import KEPT
+
+X, Y = load_wine(return_X_y=True)
+
+
+def saved(tmp_path, one=None, x=X, y=Y, **again) -> tuple[qs.FewShotClassifier, qs.FewShotClassifier]:
+    before = (one or qs.FewShotClassifier()).fit(x[::9], y[::9])
+    qs.save_task(before, tmp_path / "task.safetensors")
+    return before, qs.load_task(tmp_path / "task.safetensors", **again)
+
+
+def test_a_task_of_a_shipped_learner_answers_as_before_and_holds_no_weights(tmp_path):
+    before, after = saved(tmp_path)
+    np.testing.assert_allclose(before.predict_proba(X), after.predict_proba(X), rtol=1e-9)  # memory's layout may differ
+    tensors, about = load_tensors(tmp_path / "task.safetensors")
+    assert not [name for name in tensors if name.startswith("learner.")]
+    assert about["source"] == {"shipped": "table"}
+
+
+def test_labels_and_columns_keep_their_names(tmp_path):
+    frame = pd.DataFrame(X[:, :3], columns=["alcohol", "acid", "ash"])
+    frame["shop"] = np.where(Y == 0, "north", "south")
+    names = np.array(["red", "white", "rosé"])[Y]
+    fitted = qs.FewShotClassifier().fit(frame[::9], names[::9])
+    qs.save_task(fitted, tmp_path / "task.safetensors")
+    after = qs.load_task(tmp_path / "task.safetensors")
+    np.testing.assert_array_equal(after.predict(frame), fitted.predict(frame))
+    assert after.classes_.tolist() == ["red", "rosé", "white"]
+    with pytest.raises(ValueError, match="feature names"):
+        after.predict(frame[["shop", "ash", "acid", "alcohol"]])
+
+
+def test_a_task_of_a_run_brings_the_learner_along(tmp_path):
+    setting = Setting("conv4-strided", 1, 16, 3)
+    begin(tmp_path / "run", learner_about("protonet", setting), resume=False)
+    torch.manual_seed(0)
+    qs.save_learner(build("protonet", setting), tmp_path / "run" / KEPT)
+    x = np.random.default_rng(0).random((len(Y), 1, 16, 16), dtype=np.float32)
+    before, after = saved(tmp_path, qs.FewShotClassifier(tmp_path / "run"), x)
+    (tmp_path / "run" / KEPT).unlink()
+    np.testing.assert_array_equal(before.predict_proba(x), after.predict_proba(x))
+
+
+def test_a_learner_built_by_hand_is_given_again(tmp_path):
+    torch.manual_seed(0)
+    before, after = saved(
+        tmp_path, qs.FewShotClassifier(qs.PrototypicalNetwork(mlp(13, 8))), learner=qs.PrototypicalNetwork(mlp(13, 8))
+    )
+    np.testing.assert_array_equal(before.predict_proba(X), after.predict_proba(X))
+    with pytest.raises(ValueError, match="by a learner built by hand; pass one of the same making as learner="):
+        qs.load_task(tmp_path / "task.safetensors")
+    with pytest.raises(ValueError, match="by another learner than this PrototypicalNetwork"):
+        qs.load_task(tmp_path / "task.safetensors", learner=qs.PrototypicalNetwork(mlp(13, 9)))
+
+
+def test_a_prototype_holds_no_example(tmp_path):
+    saved(
+        tmp_path,
+        qs.FewShotClassifier(qs.PrototypicalNetwork(nn.Identity())),
+        learner=qs.PrototypicalNetwork(nn.Identity()),
+    )
+    tensors, _ = load_tensors(tmp_path / "task.safetensors")
+    assert {name: list(tensor.shape) for name, tensor in tensors.items()} == {"memory.0": [1, 3, 13]}
+
+
+def test_what_cannot_be_right_is_refused(tmp_path):
+    with pytest.raises(NotFittedError):
+        qs.save_task(qs.FewShotClassifier(), tmp_path / "task.safetensors")
+    assert not (tmp_path / "task.safetensors").exists()
+    qs.save_learner(learner("protonet"), tmp_path / "learner.safetensors")
+    with pytest.raises(ValueError, match="holds no adapted task"):
+        qs.load_task(tmp_path / "learner.safetensors")
+    saved(tmp_path)
+    tensors, about = load_tensors(tmp_path / "task.safetensors")
+    save_tensors(tmp_path / "old.safetensors", tensors, {**about, "hash": "0" * 64})
+    with pytest.raises(ValueError, match="by another version of this learner, which would misread it"):
+        qs.load_task(tmp_path / "old.safetensors")

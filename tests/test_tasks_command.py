@@ -1,0 +1,147 @@
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_wine
+
+import quickstudy as qs
+from quickstudy.cli import main
+from quickstudy.data.rows import from_csv, label_column, read_rows
+
+X, Y = load_wine(return_X_y=True)
+NAMES = ["alcohol", "acid", "ash"]
+
+
+def csv(path, chosen, label: str | None = "kind", delimiter: str = ",") -> str:
+    lines = [delimiter.join([*([label] if label else []), *NAMES])]
+    for row in np.arange(len(Y))[chosen]:
+        cells = [f"{value}" for value in X[row, [0, 6, 9]]]
+        lines.append(delimiter.join([*([f"wine{Y[row]}"] if label else []), *cells]))
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def run(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["quickstudy", *words])
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    found = capsys.readouterr()
+    return code, found.out, found.err
+
+
+def test_a_few_rows_are_learned_from_and_others_answered(monkeypatch, capsys, tmp_path):
+    support, queries = (
+        csv(tmp_path / "few.csv", slice(None, None, 9), "class"),
+        csv(tmp_path / "new.csv", slice(1, None, 9), "class"),
+    )
+    code, out, _ = run(monkeypatch, capsys, "predict", "table", support, queries, "--json", str(tmp_path / "a.json"))
+    assert code == 0
+    assert "labels: column 'class'" in out
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["classes"] == ["wine0", "wine1", "wine2"]
+    right = [answer["label"] == answer["true"] for answer in found["answers"]]
+    assert len(right) == 20
+    assert np.mean(right) > 0.8
+    assert f"{sum(right)} of 20 labels right" in out
+    for answer in found["answers"]:
+        assert answer["confidence"] == max(answer["probabilities"])
+
+
+def test_an_adapted_task_answers_as_the_rows_it_came_from(monkeypatch, capsys, tmp_path):
+    support, queries = (
+        csv(tmp_path / "few.csv", slice(None, None, 9)),
+        csv(tmp_path / "new.tsv", slice(1, None, 9), None, "\t"),
+    )
+    task, answers = str(tmp_path / "task.safetensors"), str(tmp_path / "a.json")
+    code, out, _ = run(monkeypatch, capsys, "adapt", "table", support, "--label", "kind", "--out", task)
+    assert code == 0
+    assert "3 classes: wine0, wine1, wine2" in out
+    run(monkeypatch, capsys, "predict", task, queries, "--json", answers)
+    from_task = json.loads((tmp_path / "a.json").read_text())
+    run(monkeypatch, capsys, "predict", "table", support, queries, "--label", "kind", "--json", answers)
+    from_rows = json.loads((tmp_path / "a.json").read_text())
+    for mine, other in zip(from_task["answers"], from_rows["answers"], strict=True):
+        assert mine.keys() == other.keys() == {"file", "row", "label", "confidence", "probabilities"}
+        assert (mine["row"], mine["label"]) == (other["row"], other["label"])
+        np.testing.assert_allclose(mine["probabilities"], other["probabilities"], rtol=1e-9)
+
+
+def test_rows_come_from_standard_input_too(monkeypatch, capsys, tmp_path):
+    support = csv(tmp_path / "few.csv", slice(None, None, 9))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(";".join(NAMES) + "\n13;2;5\n"))
+    code, out, _ = run(monkeypatch, capsys, "predict", "table", support, "-", "--label", "kind")
+    assert code == 0
+    assert out.count("%") == 1
+
+
+def test_json_lines_and_parquet_are_the_same_rows(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    records = [{"size": 1.5, "colour": "red"}, {"size": None, "colour": "blue"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
+    write_table(arrow.Table.from_pylist(records), tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        rows = read_rows(tmp_path / name)
+        assert rows.names == ["size", "colour"]
+        assert rows.values.tolist() == [[1.5, "red"], [None, "blue"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", "it is empty"),
+        ("a,b\n", "it has no rows"),
+        ("a,b\n1,2\n3\n", "row 3 has 1 values, and there are 2 columns"),
+    ],
+)
+def test_a_broken_file_is_told(tmp_path, content, complaint):
+    (tmp_path / "broken.csv").write_text(content)
+    with pytest.raises(ValueError, match=f"broken.csv cannot be read as rows: {complaint}"):
+        read_rows(tmp_path / "broken.csv")
+
+
+def test_a_file_of_another_kind_is_told(tmp_path):
+    (tmp_path / "a.xlsx").write_text("")
+    with pytest.raises(ValueError, match="a.xlsx cannot be read as rows: needed .csv, .tsv, .jsonl or .parquet"):
+        read_rows(tmp_path / "a.xlsx")
+    (tmp_path / "a.parquet").write_text("no")
+    with pytest.raises(ValueError, match="a.parquet cannot be read as rows"):
+        read_rows(tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text("[1]")
+    with pytest.raises(ValueError, match="line 1 is no JSON object"):
+        read_rows(tmp_path / "a.jsonl")
+
+
+def test_the_column_of_labels_is_found_by_its_name_or_is_the_last():
+    assert label_column(from_csv("Class,a\nx,1\n"), None, "f") == "Class"
+    assert label_column(from_csv("a,b\n1,x\n"), None, "f") == "b"
+    assert label_column(from_csv("label,b\n1,x\n"), "b", "f") == "b"
+
+
+def test_wrong_use_is_told_in_one_line_and_nothing_is_written(monkeypatch, capsys, tmp_path):
+    support = csv(tmp_path / "few.csv", slice(None, None, 9))
+    other = tmp_path / "other.csv"
+    other.write_text("alcohol,acid\n1,2\n")
+    cases = [
+        (["predict", "table", support], "what shall 'table' learn from, and what answer?"),
+        (["predict", "tabel", support, support], "'tabel' is neither a learner that ships"),
+        (["predict", "table", support, str(other), "--label", "kind"], "has no column 'ash'"),
+        (["predict", "table", support, "none.csv", "--label", "kind"], "no such file: none.csv"),
+        (["predict", "table", support, support, "--label", "sort"], "has no column 'sort'; it has kind, alcohol"),
+        (["predict", support, support], "is no checkpoint of quickstudy"),
+    ]
+    for words, complaint in cases:
+        code, _, err = run(monkeypatch, capsys, *words, *(["--json", str(tmp_path / "a.json")]))
+        assert code == 2
+        assert complaint in err.replace("\n", " ")
+    qs.save_task(qs.FewShotClassifier().fit(X[::9], Y[::9]), tmp_path / "task")
+    code, _, err = run(monkeypatch, capsys, "predict", str(tmp_path / "task"), support)
+    assert code == 2
+    assert "knows no names of columns" in err.replace("\n", " ")
+    assert not (tmp_path / "a.json").exists()
