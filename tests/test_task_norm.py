@@ -85,6 +85,13 @@ def test_its_gradients_are_right_to_second_order():
     assert torch.autograd.gradgradcheck(f, inputs)
 
 
+def test_its_moments_are_taken_in_full_precision_whatever_the_images():
+    x, norm = images().float() + 30, layer(3, 0.0, 60.0).float()
+    half = on(ALL, norm, x.bfloat16())
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), on(ALL, norm, x.bfloat16().float()), rtol=0.01, atol=0.01)
+
+
 def conv(width: int = 4) -> nn.Module:
     return nn.Sequential(qs.Conv4(width=width, image_size=16, norm="task"), nn.Linear(width, 3)).double()
 

@@ -26,6 +26,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         classes_: The class labels, sorted.
         memory_: What the learner remembers of the examples.
         ready_: The learner that was fitted.
+        encode_: What turns examples into tensors.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -34,6 +35,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         >>> few.predict_proba(x[:2]).shape, few.score(x, y) > 0.9
         ((2, 3), True)
     """
+
+    n_features_in_: int
+    feature_names_in_: np.ndarray  # where examples had names of columns
 
     def __init__(self, learner: Any = "table"):
         self.learner = learner

@@ -104,7 +104,10 @@ class TaskNorm(nn.Module):
         if rows is None:
             support_in_force()
             raise RuntimeError("norm='task' needs the methods' own ways to a network: per_task, or apply_weights.")
-        own, share = x.unflatten(1, (tasks, -1)), rows.view(tasks, -1).T.to(x.dtype)[..., None]  # [N, T, C, H, W]
+        own = (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x).unflatten(
+            1, (tasks, -1)
+        )  # [N, T, C, H, W]
+        share = rows.view(tasks, -1).T.to(own.dtype)[..., None]
         count = share.sum(0)  # [T, 1]
         moments: Tensor = Moments.apply(own)  # of each image: [2, N, T, C]
         common = (moments[:, : len(share)] * (share / count)).sum(1, keepdim=True)  # of the support set: [2, 1, T, C]
@@ -113,7 +116,7 @@ class TaskNorm(nn.Module):
         variance = torch.addcmul(square, mean, mean, value=-1).clamp(min=0)
         scale = weights["weight"].view(-1, mean.shape[-1]) * torch.rsqrt(variance + self.eps)
         shift = torch.addcmul(weights["bias"].view(-1, mean.shape[-1]), mean, scale, value=-1)
-        return torch.addcmul(shift[..., None, None], own, scale[..., None, None]).flatten(1, 2)
+        return torch.addcmul(shift[..., None, None], own, scale[..., None, None]).flatten(1, 2).to(x.dtype)
 
 
 class TaskNormalized(MetaLearner):
