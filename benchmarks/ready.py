@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from statistics import geometric_mean
 
 import torch
 from jaxtyping import Float
@@ -26,24 +27,35 @@ from quickstudy.training import adam
 
 RESULTS = Path(__file__).parent / "results"
 LEARNERS = Path(qs.__file__).parent / "learners"
-STEPS, BATCH, DRAWS, SHOTS = 3000, 8, 200, (1, 5, 10)
+STEPS, BATCH, FOLDS, FITTED, DRAWS, SHOTS = 3000, 8, 3, (1, 2, 5, 10), 200, (1, 5, 10)
 TITLES = {"table": "shipped learner", "nearest": "nearest centroid", "logistic": "logistic regression"}
 
 
 def train(name: str, data_dir: Path | None) -> None:
-    """On tasks of 1 to 10 rows of each class; the temperature is fitted on other tasks of the same tables."""
-    some, start = tables(data_dir)[0], time.monotonic()
-    tasks = qs.TableRows(some, shots=(1, 10), queries=5)
-    torch.manual_seed(0)
-    learner = SHIPPED[name][0]().float()
-    optimizer, scheduler = adam(learner, 0.02, STEPS)
-    for progress in qs.train(learner, tasks, steps=STEPS, batch=BATCH, optimizer=optimizer, scheduler=scheduler):
-        if progress.step % 250 == 0:
-            print(progress.step, f"{progress.curve[-1][1]:.4f}", flush=True)
-    temperature = qs.fit_temperature(learner, tasks, episodes=1000, seed=1)
-    about = {"temperature": temperature, "steps": STEPS, "batch": BATCH, "seed": 0}
+    """On all training tables; temperatures are fitted on tables that a learner, trained on the others, has not seen."""
+    some, start, found = tables(data_dir)[0], time.monotonic(), []
+    for fold in range(FOLDS):
+        fitted = trained(name, [table for i, table in enumerate(some) if i % FOLDS != fold], STEPS // FOLDS)
+        found.append({
+            shots: qs.fit_temperature(fitted, qs.TableRows(some[fold::FOLDS], shots=shots, queries=5), episodes=300)
+            for shots in FITTED
+        })  # fmt: skip
+        print(found[-1], flush=True)
+    temperatures = {shots: geometric_mean([each[shots] for each in found]) for shots in FITTED}
+    learner = trained(name, some, STEPS)
+    about = {"temperatures": temperatures, "steps": STEPS, "batch": BATCH, "seed": 0}
     save_learner(learner.double(), LEARNERS / f"{name}.safetensors", about)
-    print(f"temperature {temperature:.3f}, {(time.monotonic() - start) / 60:.1f} minutes")
+    print(f"temperatures {temperatures}, {(time.monotonic() - start) / 60:.1f} minutes")
+
+
+def trained(name: str, some: list[Table], steps: int) -> qs.MetaLearner:
+    """On tasks of 1 to 10 rows of each class."""
+    torch.manual_seed(0)
+    learner, tasks = SHIPPED[name][0]().float(), qs.TableRows(some, shots=(1, 10), queries=5)
+    optimizer, scheduler = adam(learner, 0.02, steps)
+    for _ in qs.train(learner, tasks, steps=steps, batch=BATCH, optimizer=optimizer, scheduler=scheduler):
+        pass
+    return learner
 
 
 class Standardised(nn.Module):
@@ -65,7 +77,7 @@ def test_one(table: Table, shots: int) -> dict:
     }
     tasks, about = qs.TableRows([table], shots=shots, queries=5), {}
     for name, one in learners.items():
-        temperature = ready.temperature if name == "table" else 1.0
+        temperature = ready.temperature(shots) if name == "table" else 1.0
         found = qs.evaluate(one, tasks, episodes=DRAWS, temperature=temperature)
         assert found.tempered_bins is not None
         about[name] = {

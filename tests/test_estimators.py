@@ -59,7 +59,8 @@ def test_probabilities_are_the_learners_own_at_its_temperature():
     with torch.no_grad():
         memory = ready.learner.adapt(qs.Examples(encode(x)[None], torch.as_tensor(y)[None], 3))
         logits = ready.learner.predict(memory, encode(queries)[None]).logits[0]
-    np.testing.assert_allclose(one.predict_proba(queries), (logits / ready.temperature).softmax(-1), rtol=1e-9)
+    expected = (logits / ready.temperatures[5]).softmax(-1)
+    np.testing.assert_allclose(one.predict_proba(queries), expected, rtol=1e-9)
     np.testing.assert_allclose(one.predict_log_proba(queries), np.log(one.predict_proba(queries)))
 
 
@@ -144,6 +145,12 @@ def test_wrong_use_is_told():
         qs.FewShotClassifier(3).fit(x, y)
     with pytest.raises(ValueError, match="no learner 'tabel' ships with quickstudy; there are table"):
         qs.load("tabel")
+
+
+def test_temperatures_lie_on_lines_between_those_known():
+    ready = Ready(qs.PrototypicalNetwork(nn.Identity()), qs.load("table").inputs, {1: 0.5, 4: 2.0})
+    assert [ready.temperature(shots) for shots in (0.5, 1, 2, 4, 9)] == pytest.approx([0.5, 0.5, 1.0, 2.0, 2.0])
+    assert Ready(ready.learner, ready.inputs).temperature(3) == 1.0
 
 
 def test_a_ready_learner_is_taken_as_it_is():

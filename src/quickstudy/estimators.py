@@ -27,6 +27,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         memory_: What the learner remembers of the examples.
         ready_: The learner that was fitted.
         encode_: What turns examples into tensors.
+        temperature_: By which logits are divided, for as many examples of a class as there were on average.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -58,6 +59,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"there is nothing to tell apart: all examples are of one class, {self.classes_[0]}.")
+        self.temperature_ = self.ready_.temperature(len(y) / len(self.classes_))
         self.encode_ = self.ready_.inputs.fit(X)
         x = self.encode_(X)
         ways = widest(self.ready_.learner, x[:1], len(self.classes_))
@@ -90,7 +92,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         x = self.encode_(self._checked(X, reset=False))
         with torch.no_grad():
             predicted = self.ready_.learner.predict(self.memory_, x[None])
-        return known(tempered(predicted, self.ready_.temperature), len(self.classes_)).double().numpy()
+        return known(tempered(predicted, self.temperature_), len(self.classes_)).double().numpy()
 
     def _checked(self, X: Any, **labels: Any) -> Any:
         """The examples, and labels where these are given, in the form that scikit-learn wants them in."""

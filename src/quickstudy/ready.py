@@ -82,14 +82,23 @@ class Ready:
     Args:
         learner: In evaluation mode.
         inputs: What its items are.
-        temperature: By which its logits are divided, so that its confidence is worth what it says.
+        temperatures: By which its logits are divided, so that its confidence is worth what it says: for each of some
+            numbers of examples of a class. Without any, by 1.
         source: What it can be had from again: the name that it ships under, or a run's method and setting.
     """
 
     learner: MetaLearner
     inputs: Inputs
-    temperature: float = 1.0
+    temperatures: Mapping[int, float] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+
+    def temperature(self, shots: float) -> float:
+        """The temperature for so many examples of each class: between known ones along a line in logarithms."""
+        if not self.temperatures:
+            return 1.0
+        known = sorted(self.temperatures)
+        logs = np.log([self.temperatures[count] for count in known])
+        return float(np.exp(np.interp(np.log(shots), np.log(known), logs)))
 
 
 def table_head() -> MetaLearner:
@@ -117,7 +126,8 @@ def load(name: str) -> Ready:
         tensors, about = load_tensors(path)
         learner = build()
         fill(learner, tensors, about, path)
-    return Ready(learner.eval(), inputs, about["temperature"], {"shipped": name})
+    temperatures = {int(shots): temperature for shots, temperature in about["temperatures"].items()}
+    return Ready(learner.eval(), inputs, temperatures, {"shipped": name})
 
 
 def opened(learner: Any) -> Ready:

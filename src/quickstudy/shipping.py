@@ -40,7 +40,7 @@ def save_task(classifier: FewShotClassifier, path: str | Path) -> None:
         "classes": classifier.classes_.tolist(),
         "source": ready.source,
         "hash": fingerprint(ready.learner),
-        "temperature": ready.temperature,
+        "temperature": classifier.temperature_,
         "inputs": ready.inputs.about(classifier.encode_),
         "features": getattr(classifier, "n_features_in_", None),
         "feature_names": None if names is None else names.tolist(),
@@ -65,7 +65,7 @@ def load_task(path: str | Path, learner: MetaLearner | None = None) -> FewShotCl
     ready = rebuilt(path, tensors, about, learner)
     classifier = FewShotClassifier(about["source"].get("shipped", ready))
     classifier.ready_, classifier.classes_ = ready, np.array(about["classes"])
-    classifier.encode_ = ready.inputs.of(about["inputs"])
+    classifier.temperature_, classifier.encode_ = about["temperature"], ready.inputs.of(about["inputs"])
     parts = {name.removeprefix(MEMORY): tensor for name, tensor in tensors.items() if name.startswith(MEMORY)}
     classifier.memory_ = memory_of(about["task"], parts)
     if about["features"] is not None:
@@ -89,7 +89,7 @@ def rebuilt(path: str | Path, tensors: dict, about: dict, learner: MetaLearner |
             own.load_state_dict(weights)
         except RuntimeError as error:
             raise ValueError(f"{path} was adapted by another learner than this {type(own).__name__}: {error}") from None
-        ready = Ready(own.eval(), Arrays(), about["temperature"], source)
+        ready = Ready(own.eval(), Arrays(), source=source)
     if fingerprint(ready.learner) != about["hash"]:
         raise ValueError(
             f"{path} was adapted by another version of this learner, which would misread it; adapt it again."
