@@ -149,8 +149,8 @@ def test_wrong_use_is_told():
 
 def test_temperatures_lie_on_lines_between_those_known():
     ready = Ready(qs.PrototypicalNetwork(nn.Identity()), qs.load("table").inputs, {1: 0.5, 4: 2.0})
-    assert [ready.temperature(shots) for shots in (0.5, 1, 2, 4, 9)] == pytest.approx([0.5, 0.5, 1.0, 2.0, 2.0])
-    assert Ready(ready.learner, ready.inputs).temperature(3) == 1.0
+    assert [ready.temperature(shots) for shots in (0.5, 1.0, 2.0, 4.0, 9.0)] == pytest.approx([0.5, 0.5, 1.0, 2.0, 2.0])
+    assert Ready(ready.learner, ready.inputs).temperature(3.0) == 1.0
 
 
 def test_a_ready_learner_is_taken_as_it_is():
