@@ -110,6 +110,8 @@ def test_a_file_of_another_kind_is_told(tmp_path):
     (tmp_path / "a.xlsx").write_text("")
     with pytest.raises(ValueError, match="a.xlsx cannot be read as rows: needed .csv, .tsv, .jsonl or .parquet"):
         read_rows(tmp_path / "a.xlsx")
+    with pytest.raises(ValueError, match="is a folder; needed a file of rows: .csv"):
+        read_rows(tmp_path)
     (tmp_path / "a.parquet").write_text("no")
     with pytest.raises(ValueError, match="a.parquet cannot be read as rows"):
         read_rows(tmp_path / "a.parquet")

@@ -49,10 +49,12 @@ def read_rows(path: str | Path) -> RowsRead:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: Another kind of file, a broken one, or one without rows.
+        ValueError: A folder, another kind of file, a broken one, or one without rows.
         ImportError: A Parquet file, and no pyarrow.
     """
     name, kind = str(path), Path(path).suffix.lower()
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder; needed a file of rows: .csv, .tsv, .jsonl or .parquet.")
     if name != "-" and not Path(path).is_file():
         raise FileNotFoundError(f"no such file: {path}.")
     try:
