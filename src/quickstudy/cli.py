@@ -28,7 +28,7 @@ from quickstudy.processes import ProcessLost, processes
 from quickstudy.progress import Bars, Stopped
 from quickstudy.runs import ABOUT, begin, learner_about, open_run
 from quickstudy.tasks import FewShot
-from quickstudy.tasks_command import adapt_command, predict_command
+from quickstudy.tasks_command import adapt_command, out, predict_command
 from quickstudy.training import Validation, adam, train
 
 app = typer.Typer(
@@ -37,10 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-out = Console(width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True)
-
-
 app.command("adapt")(adapt_command)
 app.command("predict")(predict_command)
 
