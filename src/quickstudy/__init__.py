@@ -2,7 +2,7 @@
 
 from quickstudy.checkpoint import load_learner, load_memory, save_learner, save_memory
 from quickstudy.comparison import Comparison, compare
-from quickstudy.confidence import fit_temperature
+from quickstudy.confidence import Confidence, fit_confidence, fit_temperature
 from quickstudy.contract import Episodes, Examples, Memory, MetaLearner, categorical, gaussian
 from quickstudy.data.arrow import arrow_data, pack_folder, save_arrow
 from quickstudy.data.digits import digits
@@ -52,6 +52,7 @@ from quickstudy.methods.transfer.linear_probe import LinearProbe
 from quickstudy.methods.transfer.meta_baseline import MetaBaseline
 from quickstudy.methods.transfer.simple_shot import SimpleShot
 from quickstudy.methods.transfer.transductive_fine_tune import TransductiveFineTune
+from quickstudy.none_of_these import strangers
 from quickstudy.ready import load
 from quickstudy.shipping import load_task, save_task
 from quickstudy.task_norm import TaskNormalized
@@ -75,6 +76,7 @@ __all__ = [
     "BaselinePlusPlus",
     "CNAPs",
     "Comparison",
+    "Confidence",
     "Conv4",
     "DeepKernelMixture",
     "DeepKernelTransfer",
@@ -120,6 +122,7 @@ __all__ = [
     "compare",
     "digits",
     "evaluate",
+    "fit_confidence",
     "fit_temperature",
     "gaussian",
     "glyphs",
@@ -136,6 +139,7 @@ __all__ = [
     "save_learner",
     "save_memory",
     "save_task",
+    "strangers",
     "tiny_imagenet",
     "train",
 ]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
@@ -96,20 +97,40 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _checked(self, X: Any, **labels: Any) -> Any:
         """The examples, and labels where these are given, in the form that scikit-learn wants them in."""
-        rectangular = self.ready_.inputs.rectangular
+        kind = self.ready_.inputs.kind
+        if kind not in ("rows", "arrays"):
+            return listed(X, kind, labels.get("y"))
         return validate_data(
             self,
             X,
             **labels,
-            dtype=None if rectangular else np.float32,
-            ensure_all_finite="allow-nan" if rectangular else True,
-            allow_nd=not rectangular,
+            dtype=None if kind == "rows" else np.float32,
+            ensure_all_finite="allow-nan" if kind == "rows" else True,
+            allow_nd=kind == "arrays",
         )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = isinstance(self.learner, str) and self.learner == "table"
         return tags
+
+
+def listed(X: Any, kind: str, y: Any = None) -> Any:
+    """A list of items, and their labels where these are given.
+
+    Raises:
+        TypeError: Something that is no list.
+        ValueError: No items, or labels of another number.
+    """
+    if isinstance(X, (str, bytes)) or not hasattr(X, "__len__") or not hasattr(X, "__iter__"):
+        raise TypeError(f"needed a list of {kind}; got {X!r}.")
+    items = list(X.iloc[:, 0] if hasattr(X, "iloc") and X.ndim == 2 else X)
+    if not items:
+        raise ValueError(f"there are no {kind}: the list is empty.")
+    if y is None:
+        return items
+    check_consistent_length(items, y)
+    return items, column_or_1d(y)
 
 
 def known(predicted: Distribution, classes: int) -> Tensor:

@@ -4,75 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Shaped
-from torch import Tensor, nn
+from torch import nn
 
+from quickstudy.catalogue import Setting
 from quickstudy.checkpoint import fill, load_tensors
 from quickstudy.contract import MetaLearner
-from quickstudy.encoders.table import TableEncoder
+from quickstudy.inputs import ARRAYS, Inputs, Rows, pixels
 from quickstudy.methods.bayesian.deep_kernel_mixture import DeepKernelMixture
 from quickstudy.runs import open_run
-
-Encode = Callable[[Any], Shaped[Tensor, "item *x"]]
-"""From a user's items to the tensors that a learner takes."""
-
-
-@runtime_checkable
-class Inputs(Protocol):
-    """How items of one kind become tensors."""
-
-    rectangular: bool
-    """Whether items are rows with the same columns."""
-
-    def fit(self, items: Any) -> Encode:
-        """What encodes items as this task's support set has them."""
-        ...
-
-    def about(self, encode: Any) -> dict[str, Any]:
-        """What was fitted, as JSON can hold it."""
-        ...
-
-    def of(self, about: Mapping[str, Any]) -> Encode:
-        """What was fitted, from its description."""
-        ...
-
-
-class Rows:
-    """Rows of tables, of numbers and categories, some of them missing; see `TableEncoder`."""
-
-    rectangular = True
-
-    def fit(self, items: np.ndarray) -> TableEncoder:
-        return TableEncoder.fit(items)
-
-    def about(self, encode: TableEncoder) -> dict[str, Any]:
-        return encode.about()
-
-    def of(self, about: Mapping[str, Any]) -> TableEncoder:
-        return TableEncoder.of(about)
-
-
-class Arrays:
-    """Arrays that are what the learner was trained on already, such as images as floats in [0, 1]."""
-
-    rectangular = False
-
-    def fit(self, items: np.ndarray) -> Encode:
-        return encode_array
-
-    def about(self, encode: Encode) -> dict[str, Any]:
-        return {}
-
-    def of(self, about: Mapping[str, Any]) -> Encode:
-        return encode_array
-
-
-def encode_array(items: np.ndarray) -> Shaped[Tensor, "item *x"]:
-    return torch.as_tensor(np.asarray(items), dtype=torch.float32)
 
 
 @dataclass(frozen=True)
@@ -144,7 +86,7 @@ def opened(learner: Any) -> Ready:
     if isinstance(learner, Ready):
         return learner
     if isinstance(learner, MetaLearner):
-        return Ready(learner.eval(), Arrays())
+        return Ready(learner.eval(), ARRAYS)
     if not isinstance(learner, (str, Path)):
         raise TypeError(
             f"a learner is a MetaLearner, the name of one that ships with quickstudy ({', '.join(SHIPPED)}) or the "
@@ -158,4 +100,10 @@ def opened(learner: Any) -> Ready:
             f"of a run. Train one with `quickstudy train --out`."
         )
     trained, setting, about = open_run(Path(learner))
-    return Ready(trained, Arrays(), source={"method": about["method"], "setting": asdict(setting)})
+    return of_run(trained, setting, about["method"])
+
+
+def of_run(learner: MetaLearner, setting: Setting, method: str) -> Ready:
+    """A learner that the catalogue built: it takes pictures, which are brought to the size that it was trained on."""
+    inputs = pixels(setting.channels, setting.size)
+    return Ready(learner.eval(), inputs, source={"method": method, "setting": asdict(setting)})

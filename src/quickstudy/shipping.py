@@ -16,7 +16,8 @@ from quickstudy.catalogue import Setting, build
 from quickstudy.checkpoint import load_tensors, save_tensors
 from quickstudy.contract import MetaLearner, memory_of, parts_of
 from quickstudy.estimators import FewShotClassifier
-from quickstudy.ready import Arrays, Ready, load
+from quickstudy.inputs import ARRAYS
+from quickstudy.ready import Ready, load, of_run
 
 MEMORY, LEARNER = "memory.", "learner."
 
@@ -89,7 +90,11 @@ def rebuilt(path: str | Path, tensors: dict, about: dict, learner: MetaLearner |
             own.load_state_dict(weights)
         except RuntimeError as error:
             raise ValueError(f"{path} was adapted by another learner than this {type(own).__name__}: {error}") from None
-        ready = Ready(own.eval(), Arrays(), source=source)
+        ready = (
+            of_run(own, Setting(**source["setting"]), source["method"])
+            if "method" in source
+            else Ready(own.eval(), ARRAYS)
+        )
     if fingerprint(ready.learner) != about["hash"]:
         raise ValueError(
             f"{path} was adapted by another version of this learner, which would misread it; adapt it again."
