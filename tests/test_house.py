@@ -22,6 +22,7 @@ ROOMS = [
     ["catalogue"],
     ["checkpoint", "engine", "processes"],
     ["embedded"],
+    ["left_out"],
     ["evaluation"],
     ["confidence", "none_of_these"],
     ["training"],
