@@ -25,7 +25,7 @@ class MetaLSTM(MetaLearner):
         inner_lr: Where the input gate begins, which is the step size (from 0.007 to 0.018 in the authors' code).
         forget_bias: Of the forget gate, which begins at its logistic function; large, so that nothing is forgotten
             (from 4 to 5 there).
-        steps: Steps over the whole support set (12 there for 1 shot, 5 for 5 shots).
+        steps: Steps over the whole support set (12 there for 1 shot, fewer for 5).
         hidden: Units per coordinate of the LSTM through which the gates read (20 there); with 0 they read gradient
             and loss themselves, in a small fraction of the time and memory.
         likelihood: `categorical` or `gaussian`.

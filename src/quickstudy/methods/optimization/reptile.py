@@ -24,8 +24,8 @@ class Reptile(MetaLearner):
     A task is remembered by its fast weights, the initial ones after some steps of Adam without momentum. While
     training, these steps take minibatches of all of a task's examples, support and query alike; when adapting, the
     whole support set each, where the authors' code takes minibatches of it. Adam begins anew with each task, where
-    theirs goes on from task to task. The update of the initial weights is the mean of (adapted - initial) (the
-    batched version).
+    theirs goes on from task to task. The update of the initial weights is the mean of (adapted - initial), as in the
+    paper's batched version.
 
     The loss is made for its gradient, which is minus that update: half the squared distance to the adapted weights,
     taken for constants. Its value is no likelihood and need not fall. The paper's outer loop is
