@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 import quickstudy as qs
-from quickstudy.none_of_these import area, has_strangers, without_last
+from quickstudy.none_of_these import area, has_strangers, unlike, without_last
 
 
 def islands(spread: float) -> qs.LabelledData:
@@ -38,14 +38,22 @@ def test_the_support_set_lacks_one_class_and_the_queries_do_not():
 
 def test_a_distance_tells_strangers_where_a_softmax_cannot():
     found = qs.strangers(qs.PrototypicalNetwork(nn.Identity()), qs.FewShot(islands(0.3), 3, 2, 5), episodes=40)
-    assert {name: len(values) for name, values in found.items()} == {"softmax": 40, "distance": 40}
-    assert found["distance"].mean() > 0.99
-    assert found["distance"].mean() > found["softmax"].mean() + 0.1
+    assert {name: len(values) for name, values in found.items()} == {"softmax": 40, "unlike": 40}
+    assert found["unlike"].mean() > 0.99
+    assert found["unlike"].mean() > found["softmax"].mean() + 0.1
+
+
+def test_unlike_is_doubt_and_distance_in_units_of_the_classes_own():
+    centres = torch.tensor([[[0.0, 0.0], [4.0, 0.0]], [[0.0, 0.0], [40.0, 0.0]]])
+    z = torch.tensor([[[2.0, 0.0], [0.0, 3.0]], [[20.0, 0.0], [0.0, 30.0]]])
+    surest = torch.tensor([[0.5, 0.9], [0.5, 0.9]])
+    expected = torch.tensor([0.5 + 0.5, 0.1 + 0.75]).expand(2, 2)
+    torch.testing.assert_close(unlike(surest, z, centres), expected)
 
 
 def test_where_classes_do_not_differ_guessing_is_all_there_is():
     found = qs.strangers(qs.PrototypicalNetwork(nn.Identity()), qs.FewShot(islands(500.0), 3, 1, 5), episodes=200)
-    assert found["distance"].mean() == pytest.approx(0.5, abs=0.05)
+    assert found["unlike"].mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_method_that_sees_more_than_embeddings_has_no_distance():

@@ -54,9 +54,10 @@ from quickstudy.methods.transfer.simple_shot import SimpleShot
 from quickstudy.methods.transfer.transductive_fine_tune import TransductiveFineTune
 from quickstudy.none_of_these import strangers
 from quickstudy.ready import load
+from quickstudy.regressor import FewShotRegressor
 from quickstudy.shipping import load_task, save_task
 from quickstudy.task_norm import TaskNormalized
-from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, TableRows, Tasks
+from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, TableColumns, TableRows, Tasks
 from quickstudy.training import Progress, Validation, train
 
 __all__ = [
@@ -87,6 +88,7 @@ __all__ = [
     "FastWeights",
     "FewShot",
     "FewShotClassifier",
+    "FewShotRegressor",
     "FineTune",
     "FromScratch",
     "GPCurves",
@@ -111,6 +113,7 @@ __all__ = [
     "ResNet12",
     "SimpleShot",
     "Sinusoids",
+    "TableColumns",
     "TableRows",
     "TaskNormalized",
     "Tasks",

@@ -3,7 +3,7 @@
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.distributions import Categorical
 
@@ -11,9 +11,9 @@ from quickstudy.contract import Episodes, Examples, MetaLearner
 from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.evaluation import episode_list
 from quickstudy.tasks import FewShot
-from quickstudy.tensors import per_task, squared_distances
+from quickstudy.tensors import class_means, per_task
 
-SOFTMAX, DISTANCE = "softmax", "distance"
+SOFTMAX, UNLIKE = "softmax", "unlike"
 
 
 @torch.no_grad()
@@ -32,8 +32,7 @@ def strangers(
     Returns:
         For each episode the area under the ROC curve: the chance that a stranger scores higher than another query. Of
         "softmax", one minus the highest probability (Hendrycks & Gimpel, 2017); and, where a method sees of an example
-        its embedding alone, of "distance", how far the embedding is from the nearest of the support set.
-        https://arxiv.org/abs/1610.02136
+        its embedding alone, of "unlike"; see `unlike`. https://arxiv.org/abs/1610.02136
 
     Raises:
         ValueError: No class is left to be the stranger.
@@ -75,12 +74,34 @@ def unfamiliarity(learner: MetaLearner, support: Examples, x: Tensor) -> dict[st
     """Scores of queries, higher for those that look like no class of the support set."""
     predicted = learner.predict(learner.adapt(support), x)
     assert isinstance(predicted, Categorical)
-    scores = {SOFTMAX: 1 - predicted.probs.max(-1).values}
-    if learner.embedding and not learner.transductive:
-        encoder = getattr(learner, learner.embedding)
-        z, queries = (per_task(encoder, part).flatten(2) for part in (support.x, x))
-        scores[DISTANCE] = squared_distances(queries, z).min(-1).values
+    surest = predicted.probs.max(-1).values
+    scores = {SOFTMAX: 1 - surest}
+    if sees_embeddings(learner):
+        z, queries = (embeddings(learner, part) for part in (support.x, x))
+        scores[UNLIKE] = unlike(surest, queries, class_means(z, support))
     return scores
+
+
+def sees_embeddings(learner: MetaLearner) -> bool:
+    """Whether a method sees of each example its embedding alone, and of no other example's."""
+    return bool(learner.embedding) and not learner.transductive
+
+
+def embeddings(learner: MetaLearner, x: Shaped[Tensor, "task example *x"]) -> Float[Tensor, "task example d"]:
+    return per_task(getattr(learner, learner.embedding or ""), x).flatten(2)
+
+
+def unlike(
+    surest: Float[Tensor, "task query"], z: Float[Tensor, "task query d"], centres: Float[Tensor, "task way d"]
+) -> Float[Tensor, "task query"]:
+    """One minus the highest probability, plus the distance to the nearest class mean.
+
+    Distances are in units of the mean distance between two class means, so that tasks can be compared. A query between
+    two classes is unsure; one that is far from all is not, and the distance tells.
+    """
+    ways = centres.shape[1]
+    apart = torch.cdist(centres, centres).sum((1, 2)) / (ways * (ways - 1))
+    return 1 - surest + torch.cdist(z, centres).min(-1).values / apart.clamp(min=1e-12)[:, None]
 
 
 def area(scores: Float[Tensor, "task query"], strange: Bool[Tensor, "task query"]) -> Float[Tensor, " task"]:

@@ -1,20 +1,18 @@
 """Learners that are ready for use: trained, with what turns a user's own items into what they learn from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import nn
-
 from quickstudy.catalogue import Setting
 from quickstudy.checkpoint import fill, load_tensors
+from quickstudy.conformal import Calibration, between
 from quickstudy.contract import MetaLearner
-from quickstudy.inputs import ARRAYS, Inputs, Rows, pixels
-from quickstudy.methods.bayesian.deep_kernel_mixture import DeepKernelMixture
+from quickstudy.inputs import ARRAYS, Inputs, pixels
 from quickstudy.runs import open_run
+from quickstudy.shipped import SHIPPED
 
 
 @dataclass(frozen=True)
@@ -24,39 +22,26 @@ class Ready:
     Args:
         learner: In evaluation mode.
         inputs: What its items are.
-        temperatures: By which its logits are divided, so that its confidence is worth what it says: for each of some
-            numbers of examples of a class. Without any, by 1.
+        calibrations: What its answers are worth, for each of some numbers of examples of a class; perhaps for none.
         source: What it can be had from again: the name that it ships under, or a run's method and setting.
     """
 
     learner: MetaLearner
     inputs: Inputs
-    temperatures: Mapping[int, float] = field(default_factory=dict)
+    calibrations: Mapping[int, Calibration] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
 
-    def temperature(self, shots: float) -> float:
-        """The temperature for so many examples of each class: between known ones along a line in logarithms."""
-        if not self.temperatures:
-            return 1.0
-        known = sorted(self.temperatures)
-        logs = np.log([self.temperatures[count] for count in known])
-        return float(np.exp(np.interp(np.log(shots), np.log(known), logs)))
-
-
-def table_head() -> MetaLearner:
-    """Gaussian processes over a table's columns, together, each by itself, and along lines."""
-    return DeepKernelMixture(nn.Identity(), kernels=12, kernel=("linear", "rbf", "additive")).double()
-
-
-SHIPPED: Mapping[str, tuple[Callable[[], MetaLearner], Inputs]] = {"table": (table_head, Rows())}
-"""Learners that ship with the package: how each is built, and what it takes."""
+    def calibration(self, shots: float) -> Calibration | None:
+        """What its answers are worth with so many examples of each class; None where nobody has measured it."""
+        return between(self.calibrations, shots)
 
 
 def load(name: str) -> Ready:
     """The learner of a name that ships with quickstudy, trained.
 
     Args:
-        name: "table": rows of numbers and categories.
+        name: "table": rows of numbers and categories, for their classes; "table-regression": such rows, for a number;
+            "images": photographs and the like; "handwriting": drawn characters; "text": sentences; "molecules": SMILES.
 
     Raises:
         ValueError: No such learner.
@@ -68,8 +53,8 @@ def load(name: str) -> Ready:
         tensors, about = load_tensors(path)
         learner = build()
         fill(learner, tensors, about, path)
-    temperatures = {int(shots): temperature for shots, temperature in about["temperatures"].items()}
-    return Ready(learner.eval(), inputs, temperatures, {"shipped": name})
+    calibrations = {int(shots): Calibration(**found) for shots, found in about.get("calibrations", {}).items()}
+    return Ready(learner.eval(), inputs, calibrations, {"shipped": name})
 
 
 def opened(learner: Any) -> Ready:

@@ -25,7 +25,7 @@ from quickstudy.comparison import Comparison
 from quickstudy.confidence import MISSED
 from quickstudy.contract import Examples
 from quickstudy.evaluation import Evaluation, Interval, interval
-from quickstudy.none_of_these import DISTANCE, SOFTMAX
+from quickstudy.none_of_these import SOFTMAX, UNLIKE
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5578d", "#c98500", "#6a4c93", "#6b705c", "#3a9bd5")
 SHAPES = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))  # in plots; in text
@@ -153,7 +153,7 @@ def knowing(comparison: Comparison, test: str, looks: Mapping[str, Look]) -> lis
             "classes in a set": f"{found.scores['set_size'].mean():.2f}" if promised else "—",
             "accuracy of the surest half": f"{surest(found, 0.5):.1%}",
             "strangers told by softmax": told[SOFTMAX].plain() if SOFTMAX in told else "—",
-            "strangers told by distance": told[DISTANCE].plain() if DISTANCE in told else "—",
+            "strangers told by distance too": told[UNLIKE].plain() if UNLIKE in told else "—",
         }
         lines.append(Row(name, cells, False))
     return lines

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from quickstudy.encoders.kept import Kept
 
-BITS, RADIUS = 2048, 2
+BITS, RADIUS, DESCRIPTORS = 2048, 2, 217
+"""Of the fingerprint, its length and radius; and the number of RDKit's descriptors."""
 
 
 class MoleculeEncoder:

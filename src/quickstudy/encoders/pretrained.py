@@ -79,7 +79,7 @@ def of_timm(name: str, weights: str | Path | None) -> Parts:
     try:
         import timm
     except ImportError:
-        raise ImportError(f"{name!r} would come from timm: pip install 'quickstudy[vision]'.") from None
+        raise ImportError(f"{name!r} would come from timm: pip install 'quickstudy[timm]'.") from None
     if not timm.is_model(name.removeprefix("hf_hub:")) and not name.startswith("hf_hub:"):
         near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
         raise ValueError(

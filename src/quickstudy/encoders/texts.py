@@ -30,8 +30,10 @@ class TextEncoder:
     def __init__(self, name: str = OFFLINE):
         try:
             from sentence_transformers import SentenceTransformer
+            from transformers.utils import logging
         except ImportError:
             raise ImportError("sentence encoders need their package: pip install 'quickstudy[text]'.") from None
+        logging.disable_progress_bar()  # of weights, which are read in no time
         self.network = SentenceTransformer(str(packaged()) if name == OFFLINE else name, device="cpu")
         self.kept = Kept(self._embed, at_once=64)
 
