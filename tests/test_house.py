@@ -32,11 +32,11 @@ ROOMS = [
     ["shipped"],
     ["ready"],
     ["estimator_inputs"],
-    ["estimators", "regressor"],
+    ["estimators", "regressor", "checks"],
     ["shipping"],
     ["user_items"],
     ["tasks_command"],
-    ["report", "plan", "options"],
+    ["report", "plan", "options", "check_command"],
     ["cli"],
     ["__main__"],
 ]
