@@ -18,7 +18,8 @@ from quickstudy.checks.pictures import check_pictures
 from quickstudy.checks.rows import check_rows
 from quickstudy.cli import main
 from quickstudy.data.rows import RowsRead
-from quickstudy.ready import Arrays, Ready
+from quickstudy.inputs import pixels
+from quickstudy.ready import Ready
 from quickstudy.runs import begin, learner_about
 from quickstudy.training import KEPT
 
@@ -248,7 +249,7 @@ def run_folder(tmp_path) -> Path:
 
 def test_a_learner_of_pictures_doubts_a_picture_in_the_wrong_folder(folder, tmp_path):
     (folder / "d0" / "0.png").rename(folder / "d1" / "wrong.png")
-    near = Ready(qs.PrototypicalNetwork(nn.Flatten()), Arrays(), source={"setting": {"size": 16, "channels": 1}})
+    near = Ready(qs.PrototypicalNetwork(nn.Flatten()), pixels(1, 16))
     checked = check_pictures(folder, near)
     assert told(checked, "doubtful")[0] == ("d1/wrong.png",)
     assert checked.left_out is not None
