@@ -161,7 +161,7 @@ def test_of_good_pictures_nothing_is_found(folder):
     checked = check_pictures(folder)
     assert checked.findings == []
     assert checked.counts == {"d0": 6, "d1": 6, "d2": 6}
-    assert "no learner was named" in checked.note
+    assert "labels were not doubted, for want of a learner" in checked.note
 
 
 def test_files_that_cannot_be_read_are_told_and_end_nothing(folder, monkeypatch):
@@ -307,10 +307,11 @@ def test_the_command_ends_with_0_where_nothing_is_found(monkeypatch, capsys, tmp
     code, out, _ = run(monkeypatch, capsys, written(tmp_path / "few.csv", *iris()), "--label", "kind")
     assert code == 0
     assert "Nothing was found wrong." in out
+    monkeypatch.setattr("quickstudy.check_command.find_spec", lambda name: None)
     code, out, _ = run(monkeypatch, capsys, str(folder))
     assert code == 0
     assert "18 pictures, of 3 classes: d0 6, d1 6, d2 6" in out
-    assert "Note: no learner was named that could doubt labels; pass one with --learner." in out
+    assert "Note: labels were not doubted, for want of a learner: pip install" in out
 
 
 def test_long_lists_are_cut_and_names_are_no_markup(monkeypatch, capsys, folder):

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy.stats import binomtest
 
 from quickstudy.left_out import left_out
+from quickstudy.more_examples import more_examples
 from quickstudy.ready import Ready
 
 
@@ -22,12 +23,14 @@ class LeftOut:
         labels: Theirs.
         classes: All classes.
         probabilities: Of each example's class.
+        twice: The accuracy to expect with twice as many of each class, and that number; None where too few are there.
     """
 
     items: Sequence[str]
     labels: Sequence[str]
     classes: Sequence[str]
     probabilities: Float[np.ndarray, "example way"]
+    twice: tuple[int, float] | None = None
 
     @property
     def answers(self) -> list[str]:
@@ -61,13 +64,16 @@ def of_others(ready: Ready, x: Any, items: Sequence[str], labels: Sequence[str])
         ValueError: More classes than the learner was built for.
     """
     classes, numbers = np.unique(labels, return_inverse=True)
-    log = left_out(ready.learner, ready.inputs.fit(x)(x), torch.as_tensor(numbers), len(classes))
+    encoded, y = ready.inputs.fit(x)(x), torch.as_tensor(numbers)
+    log = left_out(ready.learner, encoded, y, len(classes))
     told = ~log.isnan().any(1).numpy()
     told_of_others = ready.calibration(len(labels) / len(classes))
     temperature = told_of_others.temperature if told_of_others else 1.0
     probabilities = (log / temperature).softmax(-1).double().numpy()
     kept = np.flatnonzero(told).tolist()
-    return LeftOut([items[i] for i in kept], [labels[i] for i in kept], classes.tolist(), probabilities[kept])
+    single = int(torch.bincount(y).min()) < 2
+    twice = None if single else more_examples(ready.learner, encoded, y, len(classes)).twice
+    return LeftOut([items[i] for i in kept], [labels[i] for i in kept], classes.tolist(), probabilities[kept], twice)
 
 
 def doubtful(found: LeftOut) -> list[tuple[int, str]]:

@@ -32,6 +32,9 @@ NEAR = 0.15
 USUAL = 0.75
 """The share of pictures with the same size, or colours, from which on the others are odd."""
 AT_A_TIME = 1000
+UNDOUBTED = (
+    "labels were not doubted, for want of a learner: pip install 'quickstudy[vision]', or pass one with --learner."
+)
 
 
 class Picture(NamedTuple):
@@ -91,7 +94,10 @@ def check_pictures(folder: str | Path, learner: Any = None) -> Checked:
     findings += odd("colours", [picture.mode for picture in pictures], items, labels)
     checked = Checked(counts, findings)
     if ready is None:
-        return replace(checked, note="no learner was named that could doubt labels; pass one with --learner.")
+        return replace(
+            checked,
+            note=UNDOUBTED,
+        )
     kept = [pictures[i] for i in first_of_each(contents, labels)]
     names, labels = [picture.item for picture in kept], [picture.label for picture in kept]
     return with_doubts(checked, ready, [picture.path for picture in kept], names, labels)
