@@ -22,6 +22,7 @@ ROOMS = [
     ["catalogue"],
     ["checkpoint", "engine", "processes"],
     ["embedded"],
+    ["left_out"],
     ["evaluation"],
     ["confidence"],
     ["training"],

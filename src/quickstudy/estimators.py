@@ -7,12 +7,11 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
-from torch.distributions import Categorical, Distribution
 
-from quickstudy.contract import Examples, MetaLearner
+from quickstudy.contract import Examples
 from quickstudy.evaluation import tempered
 from quickstudy.ready import opened
+from quickstudy.tensors import known, widest
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
@@ -92,7 +91,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         x = self.encode_(self._checked(X, reset=False))
         with torch.no_grad():
             predicted = self.ready_.learner.predict(self.memory_, x[None])
-        return known(tempered(predicted, self.temperature_), len(self.classes_)).double().numpy()
+        return known(tempered(predicted, self.temperature_), len(self.classes_))[0].double().numpy()
 
     def _checked(self, X: Any, **labels: Any) -> Any:
         """The examples, and labels where these are given, in the form that scikit-learn wants them in."""
@@ -110,35 +109,3 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = isinstance(self.learner, str) and self.learner == "table"
         return tags
-
-
-def known(predicted: Distribution, classes: int) -> Tensor:
-    """Log-probabilities of the first classes alone, [query, class]: a learner may have been built for more."""
-    assert isinstance(predicted, Categorical)
-    return predicted.logits[0, :, :classes].log_softmax(-1)
-
-
-@torch.no_grad()
-def widest(learner: MetaLearner, x: Tensor, classes: int) -> int:
-    """The number of ways to adapt with: that of the classes, or more if the learner was built for more.
-
-    Args:
-        learner: Any.
-        x: An example, without its task axis.
-        classes: To be told apart.
-
-    Raises:
-        ValueError: The learner was built for fewer classes.
-    """
-    ways = getattr(learner, "ways", None)
-    if ways is None:  # it may show in what it answers
-        one = Examples(x[None], torch.zeros(1, 1, dtype=torch.long), classes)
-        predicted = learner.predict(learner.adapt(one), x[None])
-        assert isinstance(predicted, Categorical)
-        ways = predicted.logits.shape[-1]
-    if ways < classes:
-        raise ValueError(
-            f"this {type(learner).__name__} was built for {ways} classes, and there are {classes}; train one for more, "
-            f"or take a method for any number, such as PrototypicalNetwork."
-        )
-    return ways

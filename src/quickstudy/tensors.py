@@ -7,10 +7,10 @@ from functools import partial
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
-from torch.distributions import Independent
+from torch.distributions import Categorical, Distribution, Independent
 from torch.nn.functional import one_hot, softplus
 
-from quickstudy.contract import Episodes, Examples, gaussian, uses_batch_statistics, valid
+from quickstudy.contract import Episodes, Examples, MetaLearner, gaussian, uses_batch_statistics, valid
 from quickstudy.task_norm import TaskNorm, looks_at_support, measured_on, support_in_force
 
 
@@ -74,6 +74,38 @@ def number_of_ways(support: Examples) -> int:
     if support.ways is None:
         raise TypeError("this method classifies, but the tasks have numbers for targets; pass Examples(ways=...).")
     return support.ways
+
+
+def known(predicted: Distribution, classes: int) -> Float[Tensor, "task query class"]:
+    """Log-probabilities of the first classes alone: a learner may have been built for more."""
+    assert isinstance(predicted, Categorical)
+    return predicted.logits[..., :classes].log_softmax(-1)
+
+
+@torch.no_grad()
+def widest(learner: MetaLearner, x: Shaped[Tensor, "1 *x"], classes: int) -> int:
+    """The number of ways to adapt with: that of the classes, or more if the learner was built for more.
+
+    Args:
+        learner: Any.
+        x: An example, without its task axis.
+        classes: To be told apart.
+
+    Raises:
+        ValueError: The learner was built for fewer classes.
+    """
+    ways = getattr(learner, "ways", None)
+    if ways is None:  # it may show in what it answers
+        one = Examples(x[None], torch.zeros(1, 1, dtype=torch.long), classes)
+        predicted = learner.predict(learner.adapt(one), x[None])
+        assert isinstance(predicted, Categorical)
+        ways = predicted.logits.shape[-1]
+    if ways < classes:
+        raise ValueError(
+            f"this {type(learner).__name__} was built for {ways} classes, and there are {classes}; train one for more, "
+            f"or take a method for any number, such as PrototypicalNetwork."
+        )
+    return ways
 
 
 def class_means(z: Float[Tensor, "task support d"], support: Examples) -> Float[Tensor, "task way d"]:

@@ -1,0 +1,64 @@
+"""Leave-one-out: what a learner would say of each labelled example if it had been shown only the others."""
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from quickstudy.contract import Examples, MetaLearner
+from quickstudy.embedded import AT_A_TIME
+from quickstudy.engine import replica
+from quickstudy.tensors import known, widest
+
+AT_ONCE = 2**23
+"""Numbers that the tasks computed together hold, about: their examples, and PAIRS for each pair of these."""
+PAIRS = 32
+
+
+@torch.no_grad()
+def left_out(
+    learner: MetaLearner, x: Shaped[Tensor, "example *x"], y: Int[Tensor, " example"], ways: int
+) -> Float[Tensor, "example way"]:
+    """The log-probabilities of each example's class, by a learner that has adapted to all the others.
+
+    Leaving each of S examples out makes S tasks of S - 1 examples, which are adapted to in batches. A method that sees
+    only an example's embedding embeds each example once.
+
+    Args:
+        learner: Of classes; computed with in evaluation mode, and left in the mode it was in.
+        x: All examples, encoded.
+        y: Their labels, in [0, ways).
+        ways: The number of classes.
+
+    Returns:
+        Each row adds up to 1 in probability, at no temperature. It is NaN for an example that is the only one of its
+        class: no other tells of that class.
+
+    Raises:
+        ValueError: Fewer than two examples, labels that are not in [0, ways), or a learner that was built for fewer
+            classes.
+    """
+    if len(x) < 2 or len(y) != len(x):
+        raise ValueError(f"leaving one out needs 2 examples at least, each with a label; got {len(x)} and {len(y)}.")
+    training = learner.training
+    learner.eval()
+    wide = widest(learner, x[:1], ways)
+    shown, rows = of_embeddings(learner, x)
+    tasks, others = len(x), ~torch.eye(len(x), dtype=torch.bool, device=x.device)
+    order = torch.arange(tasks, device=x.device)
+    index = order.expand(tasks, tasks)[others].view(tasks, tasks - 1)  # [S, S - 1]
+    held = tasks * (rows[0].numel() + PAIRS * tasks)
+    found = []
+    for chunk, asked in zip(*(of.split(max(1, AT_ONCE // held)) for of in (index, order)), strict=True):
+        memory = shown.adapt(Examples(rows[chunk], y[chunk], wide))
+        found.append(known(shown.predict(memory, rows[asked][:, None]), ways)[:, 0])
+    learner.train(training)
+    alone = torch.bincount(y, minlength=ways)[y] == 1
+    return torch.cat(found).masked_fill(alone[:, None], torch.nan)
+
+
+def of_embeddings(learner: MetaLearner, x: Shaped[Tensor, "example *x"]) -> tuple[MetaLearner, Tensor]:
+    """A learner of embeddings and the examples' embeddings, where those are all it sees; else both as they are."""
+    if not learner.embedding or learner.transductive:
+        return learner, x
+    encoder = getattr(learner, learner.embedding)
+    return replica(learner, {id(encoder): nn.Identity()}), torch.cat([encoder(some) for some in x.split(AT_A_TIME)])
