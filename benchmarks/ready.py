@@ -132,7 +132,7 @@ def written(name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["train", "test", "table"])
-    parser.add_argument("name", choices=SHIPPED)
+    parser.add_argument("name", choices=["table"])
     parser.add_argument("--data-dir", type=Path, help="folder of the data; else QUICKSTUDY_DATA")
     asked = parser.parse_args()
     if asked.command == "table":

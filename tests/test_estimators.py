@@ -19,7 +19,7 @@ from quickstudy.runs import begin, learner_about
 from quickstudy.training import KEPT
 
 
-@parametrize_with_checks([qs.FewShotClassifier()])
+@parametrize_with_checks([qs.FewShotClassifier(), qs.FewShotRegressor()])
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -139,7 +139,7 @@ def test_wrong_use_is_told():
     x, y, _, _ = few()
     with pytest.raises(ValueError, match="all examples are of one class, 1"):
         qs.FewShotClassifier().fit(x[y == 1], y[y == 1])
-    with pytest.raises(ValueError, match=r"'tabel' is neither a learner that ships with quickstudy \(table\) nor"):
+    with pytest.raises(ValueError, match=r"'tabel' is neither a learner that ships with quickstudy \(table, .*\) nor"):
         qs.FewShotClassifier("tabel").fit(x, y)
     with pytest.raises(TypeError, match="a learner is a MetaLearner, the name of one that ships.*not 3"):
         qs.FewShotClassifier(3).fit(x, y)

@@ -16,7 +16,7 @@ from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.mlp import MLP
 from quickstudy.encoders.resnet12 import ResNet12
 from quickstudy.engine import Engine
-from quickstudy.estimators import FewShotClassifier
+from quickstudy.estimators import FewShotClassifier, FewShotRegressor
 from quickstudy.evaluation import Evaluation, Interval, evaluate, interval
 from quickstudy.methods.bayesian.abml import ABML
 from quickstudy.methods.bayesian.alpaca import ALPaCA
@@ -55,7 +55,7 @@ from quickstudy.methods.transfer.transductive_fine_tune import TransductiveFineT
 from quickstudy.ready import load
 from quickstudy.shipping import load_task, save_task
 from quickstudy.task_norm import TaskNormalized
-from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, TableRows, Tasks
+from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, TableColumns, TableRows, Tasks
 from quickstudy.training import Progress, Validation, train
 
 __all__ = [
@@ -85,6 +85,7 @@ __all__ = [
     "FastWeights",
     "FewShot",
     "FewShotClassifier",
+    "FewShotRegressor",
     "FineTune",
     "FromScratch",
     "GPCurves",
@@ -109,6 +110,7 @@ __all__ = [
     "ResNet12",
     "SimpleShot",
     "Sinusoids",
+    "TableColumns",
     "TableRows",
     "TaskNormalized",
     "Tasks",

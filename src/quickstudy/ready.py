@@ -106,7 +106,15 @@ def table_head() -> MetaLearner:
     return DeepKernelMixture(nn.Identity(), kernels=12, kernel=("linear", "rbf", "additive")).double()
 
 
-SHIPPED: Mapping[str, tuple[Callable[[], MetaLearner], Inputs]] = {"table": (table_head, Rows())}
+def number_head() -> MetaLearner:
+    """The same processes, of one number."""
+    return DeepKernelMixture(nn.Identity(), kernels=12, kernel=("linear", "rbf", "additive"), targets=1).double()
+
+
+SHIPPED: Mapping[str, tuple[Callable[[], MetaLearner], Inputs]] = {
+    "table": (table_head, Rows()),
+    "table-regression": (number_head, Rows()),
+}
 """Learners that ship with the package: how each is built, and what it takes."""
 
 
@@ -114,7 +122,7 @@ def load(name: str) -> Ready:
     """The learner of a name that ships with quickstudy, trained.
 
     Args:
-        name: "table": rows of numbers and categories.
+        name: "table": rows of numbers and categories, for their classes; "table-regression": such rows, for a number.
 
     Raises:
         ValueError: No such learner.
@@ -126,7 +134,7 @@ def load(name: str) -> Ready:
         tensors, about = load_tensors(path)
         learner = build()
         fill(learner, tensors, about, path)
-    temperatures = {int(shots): temperature for shots, temperature in about["temperatures"].items()}
+    temperatures = {int(shots): temperature for shots, temperature in about.get("temperatures", {}).items()}
     return Ready(learner.eval(), inputs, temperatures, {"shipped": name})
 
 

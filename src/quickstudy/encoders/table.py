@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 FARTHEST = 5.0
@@ -77,6 +77,11 @@ class TableEncoder:
             {**c, "scale": [np.inf if scale is None else scale for scale in c["scale"]]} for c in about["columns"]
         ]
         return cls([Column(**column) for column in finite])
+
+
+def mean_and_scale(targets: Float[np.ndarray, " row"]) -> tuple[float, float]:
+    """The mean and the standard deviation of a support set's targets; 1 for the latter where all are alike."""
+    return float(targets.mean()), float(targets.std()) if np.ptp(targets) > 0 else 1.0
 
 
 def fitted(values: np.ndarray) -> Column:
