@@ -28,10 +28,10 @@ ROOMS = [
     ["training"],
     ["comparison", "runs", "progress"],
     ["ready"],
-    ["estimators"],
+    ["estimators", "checks"],
     ["shipping"],
     ["tasks_command"],
-    ["report", "plan", "options"],
+    ["report", "plan", "options", "check_command"],
     ["cli"],
     ["__main__"],
 ]

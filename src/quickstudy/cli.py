@@ -1,4 +1,4 @@
-"""The command line: compare, train, evaluate, adapt, predict, data."""
+"""The command line: compare, train, evaluate, check, adapt, predict, data."""
 
 import json
 import os
@@ -18,6 +18,7 @@ from quickstudy import options
 from quickstudy.allocator import keep_freed_memory
 from quickstudy.atomic import write_atomically
 from quickstudy.catalogue import METHODS, SOME, build, find
+from quickstudy.check_command import check_command
 from quickstudy.comparison import Comparison, compare
 from quickstudy.data.arrow import pack_folder
 from quickstudy.data.digits import digits
@@ -38,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 err = Console(stderr=True)
+app.command("check")(check_command)
 app.command("adapt")(adapt_command)
 app.command("predict")(predict_command)
 
@@ -301,7 +303,7 @@ def data_command(
 
 
 def main() -> None:
-    """Runs a command: 0 is success, 1 a failed training, 2 wrong input, 130 an interruption."""
+    """Runs a command: 0 is success, 1 a failed training or a check's findings, 2 wrong input, 130 an interruption."""
     try:
         app()
     except Stopped as stopped:

@@ -56,11 +56,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
                 or a learner of numbers.
         """
         self.ready_ = opened(self.learner)
-        if getattr(self.ready_.learner, "targets", None) is not None:
-            raise ValueError(
-                f"{self.learner!r} tells numbers, and here are classes to be told apart; take FewShotRegressor, or a "
-                f"learner of classes such as 'table'."
-            )
         X, y = checked(self, X, y=y, reset=True)
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)

@@ -9,7 +9,7 @@ from quickstudy.embedded import AT_A_TIME
 from quickstudy.engine import replica
 from quickstudy.tensors import known, widest
 
-AT_ONCE = 2**23
+AT_ONCE = 2**19
 """Numbers that the tasks computed together hold, about: their examples, and PAIRS for each pair of these."""
 PAIRS = 32
 

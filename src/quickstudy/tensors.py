@@ -92,8 +92,13 @@ def widest(learner: MetaLearner, x: Shaped[Tensor, "1 *x"], classes: int) -> int
         classes: To be told apart.
 
     Raises:
-        ValueError: The learner was built for fewer classes.
+        ValueError: The learner was built for fewer classes, or for numbers.
     """
+    if getattr(learner, "targets", None) is not None:
+        raise ValueError(
+            f"this {type(learner).__name__} tells numbers, and here are classes to be told apart; take a learner of "
+            f"classes, such as 'table', or FewShotRegressor for numbers."
+        )
     ways = getattr(learner, "ways", None)
     if ways is None:  # it may show in what it answers
         one = Examples(x[None], torch.zeros(1, 1, dtype=torch.long), classes)

@@ -34,18 +34,25 @@ def image_folder(folder: str | Path, *, size: int = 84, colour: bool = True) -> 
 
 def class_files(folder: Path) -> dict[str, list[Path]]:
     """The picture files of each class of a folder; errors are those of `image_folder`."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no such folder: {folder}.")
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not names:
-        raise ValueError(f"{folder} holds no class folders; needed {folder}/CLASS/*.png or *.jpg.")
-    files = {name: sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES) for name in names}
+    files = {
+        path.name: sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) for path in class_folders(folder)
+    }
     for name, pictures in files.items():
         if not pictures:
             raise ValueError(
                 f"class {name!r} in {folder} has no .png or .jpg pictures. Add some, or remove the folder."
             )
     return files
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The folders of a folder, one for each class; errors are those of `image_folder`."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}.")
+    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not found:
+        raise ValueError(f"{folder} holds no class folders; needed {folder}/CLASS/*.png or *.jpg.")
+    return found
 
 
 def image_folder_splits(

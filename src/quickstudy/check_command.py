@@ -1,0 +1,118 @@
+"""The command that looks at labelled examples before anything learns from them: check."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from quickstudy.atomic import write_atomically
+from quickstudy.checks.findings import KINDS, Checked, Finding
+from quickstudy.checks.pictures import check_pictures
+from quickstudy.checks.rows import check_rows
+from quickstudy.data.rows import label_column, read_rows
+from quickstudy.tasks_command import Label, out
+
+SHOWN, NAMED = 10, 4
+"""Findings of a kind, and examples of a finding, that are printed at most; --json has them all."""
+
+
+def check_command(
+    support: Annotated[
+        Path, typer.Argument(help="A folder of CLASS folders with pictures, or .csv, .tsv, .jsonl or .parquet.")
+    ],
+    label: Label = None,
+    learner: Annotated[
+        str | None,
+        typer.Option(help="What doubts labels: for rows table unless given, for pictures the folder of a run."),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything that was found here.")] = None,
+) -> None:
+    """Tell what is wrong with labelled examples: broken, repeated, nearly alike, odd, or with a doubtful label.
+
+    Each example is left out in turn, and a learner that is shown the others is asked for its class; that also tells how
+    accurate it will be. Exit status: 0 where nothing was found, 1 where something needs attention, 2 for wrong input.
+
+    Example: quickstudy check few.csv
+
+    Example: quickstudy check PICTURES --learner runs/protonet --json found.json
+    """
+    if support.is_dir():
+        learned_from, checked = "pictures", check_pictures(support, learner)
+    else:
+        rows = read_rows(support)
+        column = label_column(rows, label, support)
+        learner = learner or "table"
+        learned_from, checked = f"rows, labelled by column {column!r}", check_rows(rows, column, learner)
+    if json_file:
+        write_atomically(json_file, json.dumps(described(checked, str(support), learner), indent=1).encode())
+    counts = ", ".join(f"{name} {count}" for name, count in checked.counts.items())
+    say(f"{support}: {sum(checked.counts.values())} {learned_from}, of {len(checked.counts)} classes: {counts}")
+    for kind in KINDS:
+        if some := [finding for finding in checked.findings if finding.kind == kind]:
+            tell(kind, some)
+    if found := checked.left_out:
+        low, high = found.interval
+        say(
+            f"\nShown all other examples, {learner!r} gives {found.right} of {len(found.labels)} the label they have: "
+            f"{found.right / len(found.labels):.1%} (95% interval {low:.1%} to {high:.1%})."
+        )
+    if checked.note:
+        say(f"\nNote: {checked.note}")
+    if checked.findings:
+        say(f"\n{len(checked.findings)} found." + (f" All of them: {json_file}" if json_file else ""))
+        raise typer.Exit(1)
+    say("\nNothing was found wrong.")
+
+
+def tell(kind: str, findings: list[Finding]) -> None:
+    """Prints the findings of a kind, and what to do about them."""
+    title, advice = KINDS[kind]
+    say(f"\n{title}: {len(findings)}", style="bold")
+    for finding in findings[:SHOWN]:
+        say("  " + ", ".join(named(finding)) + (f": {finding.detail}" if finding.detail else ""))
+    if len(findings) > SHOWN:
+        say(f"  and {len(findings) - SHOWN} more; --json FILE has them all.")
+    say(f"  -> {advice}", style="dim")
+
+
+def named(finding: Finding) -> Iterator[str]:
+    """The examples of a finding, each with its class where its name does not begin with it."""
+    for item, label in list(zip(finding.items, finding.labels, strict=True))[:NAMED]:
+        yield item if not label or item == label or Path(item).parent.name == label else f"{item} ({label})"
+    if len(finding.items) > NAMED:
+        yield f"and {len(finding.items) - NAMED} more"
+
+
+def say(text: str, style: str = "") -> None:
+    out.print(Text(text, style=style), soft_wrap=True)
+
+
+def described(checked: Checked, support: str, learner: str | None) -> dict:
+    """All that was found, as JSON can hold it."""
+    about = {
+        "support": support,
+        "counts": checked.counts,
+        "findings": [asdict(finding) for finding in checked.findings],
+        "note": checked.note,
+        "left_out": None,
+    }
+    if found := checked.left_out:
+        answers = [
+            {"item": item, "label": label, "answer": answer, "probabilities": p.tolist()}
+            for item, label, answer, p in zip(
+                found.items, found.labels, found.answers, found.probabilities, strict=True
+            )
+        ]
+        low, high = found.interval
+        about["left_out"] = {
+            "learner": learner,
+            "classes": found.classes,
+            "accuracy": found.right / len(found.labels),
+            "interval": [low, high],
+            "answers": answers,
+        }
+    return about
