@@ -108,9 +108,11 @@ def tested(drawn: list[Draw]) -> dict:
 
 def data_sets(data_dir: Path | None) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """By name, rows with numbers: a table has as many such as it has columns of numbers."""
-    linnerud = load_linnerud()
-    real = {"diabetes": [load_diabetes(return_X_y=True)]}
-    real["linnerud"] = [(linnerud.data, target) for target in linnerud.target.T]
+    diabetes, (x, numbers) = load_diabetes(return_X_y=True), map(np.asarray, load_linnerud(return_X_y=True))
+    real = {
+        "diabetes": [(np.asarray(diabetes[0]), np.asarray(diabetes[1]))],
+        "linnerud": [(x, each) for each in numbers.T],
+    }
     for table in tables(data_dir)[1]:
         columns = [(np.delete(table.x, c, 1), table.x[:, c]) for c in numbers_of(table.x)]
         if columns and table.x.shape[1] > 1:
