@@ -29,7 +29,9 @@ from quickstudy.ready import Ready, opened
 
 SIDE = 16
 """Differences of neighbouring pixels in a row of a difference hash, and its rows."""
-NEAR = 0.15
+RISE = 4
+"""Grey levels, of 255, by which a step up rises at least: less is noise on flat ground."""
+NEAR = 0.2
 """The share of the steps up in either of two pictures that only one of them has, if they are nearly the same."""
 USUAL = 0.75
 """The share of pictures with the same size, or colours, from which on the others are odd."""
@@ -131,7 +133,7 @@ def looked_at(path: Path, item: str, label: str) -> Picture:
                 deep = image.mode.startswith(("I", "F"))  # which RGB would cut at 255
                 content = hashlib.sha256(f"{image.size}".encode() + (image if deep else image.convert("RGB")).tobytes())
                 grey = image.convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BILINEAR)
-                steps = np.diff(np.asarray(grey, dtype=int), axis=1) > 0
+                steps = np.diff(np.asarray(grey, dtype=int), axis=1) > RISE
                 return Picture(item, label, path, image.size, image.mode, content.hexdigest(), steps.flatten())
         except UnidentifiedImageError:
             raise ValueError("it is no picture") from None
