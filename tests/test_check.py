@@ -18,7 +18,8 @@ from quickstudy.checks.pictures import check_pictures
 from quickstudy.checks.rows import check_rows
 from quickstudy.cli import main
 from quickstudy.data.rows import RowsRead
-from quickstudy.ready import Arrays, Ready
+from quickstudy.inputs import pixels
+from quickstudy.ready import Ready
 from quickstudy.runs import begin, learner_about
 from quickstudy.training import KEPT
 
@@ -248,7 +249,7 @@ def run_folder(tmp_path) -> Path:
 
 def test_a_learner_of_pictures_doubts_a_picture_in_the_wrong_folder(folder, tmp_path):
     (folder / "d0" / "0.png").rename(folder / "d1" / "wrong.png")
-    near = Ready(qs.PrototypicalNetwork(nn.Flatten()), Arrays(), source={"setting": {"size": 16, "channels": 1}})
+    near = Ready(qs.PrototypicalNetwork(nn.Flatten()), pixels(1, 16))
     checked = check_pictures(folder, near)
     assert told(checked, "doubtful")[0] == ("d1/wrong.png",)
     assert checked.left_out is not None
@@ -259,7 +260,7 @@ def test_a_learner_of_pictures_doubts_a_picture_in_the_wrong_folder(folder, tmp_
 
 
 def test_a_learner_that_takes_other_examples_is_refused(folder):
-    with pytest.raises(ValueError, match="pictures need a learner that was trained on such: pass the folder of a run"):
+    with pytest.raises(ValueError, match="takes rows; pass a learner of pictures with --learner"):
         check_pictures(folder, "table")
     with pytest.raises(ValueError, match="takes no rows of tables; take 'table'"):
         check_rows(rows_of(*iris()), "kind", qs.PrototypicalNetwork(nn.Identity()))
@@ -330,7 +331,7 @@ def test_wrong_use_is_told_in_one_line_and_nothing_is_written(monkeypatch, capsy
     cases = [
         ([str(tmp_path / "none.csv")], "no such file"),
         ([written(tmp_path / "few.csv", *iris()), "--label", "sort"], "has no column 'sort'"),
-        ([str(folder), "--learner", "table"], "pictures need a learner that was trained on such"),
+        ([str(folder), "--learner", "table"], "'table' takes rows; pass a learner of pictures"),
         ([str(folder), "--learner", str(tmp_path)], "no run in"),
         ([written(tmp_path / "few.csv", *iris()), "--learner", "tabel"], "'tabel' is neither a learner that ships"),
         ([written(tmp_path / "few.csv", *iris()), "--learner", "table-regression"], "tells numbers, and here are"),

@@ -5,7 +5,7 @@ from scipy.optimize import minimize_scalar
 from torch.distributions import Categorical
 
 import quickstudy as qs
-from quickstudy.confidence import nats
+from quickstudy.confidence import least_of_most, nats
 from quickstudy.evaluation import tempered
 from quickstudy.seeds import seeded
 
@@ -94,3 +94,52 @@ def test_regression_has_no_temperature():
         qs.fit_temperature(learner("protonet"), qs.Sinusoids(5), episodes=10)
     with pytest.raises(TypeError, match="logits of classes; Independent has none"):
         tempered(qs.gaussian(torch.zeros(1, 1, 1)), 2.0)
+
+
+def test_sets_hold_the_right_class_as_often_as_promised_on_other_tasks():
+    one, tasks = Forecaster(4.0), Honest()
+    fitted = qs.fit_confidence(one, tasks, missed=0.2)
+    assert fitted.temperature == pytest.approx(qs.fit_temperature(one, tasks))
+    found = qs.evaluate(one, tasks, episodes=200, seed=1, temperature=fitted.temperature, threshold=fitted.threshold)
+    assert qs.interval(found.scores["covered"]).mean == pytest.approx(0.8, abs=0.01)
+    assert 1 < found.scores["set_size"].mean() < 5
+
+
+def test_sets_are_the_classes_that_reach_the_threshold():
+    one, tasks = Forecaster(1.0), Honest()
+    batch = tasks.sample(20, seeded(0, "episodes", 0))
+    p = batch.query.x.softmax(-1)
+    found = qs.evaluate(one, tasks, episodes=20, threshold=0.3)
+    within = p >= 0.3
+    right = within.gather(-1, batch.query.y[..., None])[..., 0]
+    torch.testing.assert_close(found.scores["set_size"], within.sum(-1).float().mean(1))
+    torch.testing.assert_close(found.scores["covered"], right.float().mean(1))
+
+
+def test_the_threshold_counts_the_next_query_as_the_worst():
+    right = torch.tensor([0.5, 0.1, 0.9, 0.3, 0.7, 0.8, 0.2, 0.4, 0.6])
+    assert least_of_most(right, 0.1) == pytest.approx(0.1)  # one of ten may be missed: the one below
+    assert least_of_most(right, 0.2) == pytest.approx(0.2)
+    assert least_of_most(right, 0.09) == 0.0  # nine are too few for such a promise
+
+
+@pytest.mark.parametrize("missed", [0.0, 1.0, -0.1])
+def test_a_share_that_is_none_is_refused(missed):
+    with pytest.raises(ValueError, match="may lack lies between 0 and 1; got"):
+        qs.fit_confidence(Forecaster(1.0), Honest(), missed=missed)
+
+
+def test_numbers_have_no_sets():
+    with pytest.raises(TypeError, match="a prediction set is of classes; Independent has none"):
+        qs.evaluate(learner("maml-regression"), tasks_for("maml-regression"), episodes=2, threshold=0.1)
+
+
+def test_answering_the_surest_alone_is_told_from_the_bins():
+    found = qs.evaluate(Forecaster(1.0), Honest(), episodes=200)
+    shares, accuracies = zip(*found.selective, strict=True)
+    assert shares[-1] == 1
+    assert accuracies[-1] == pytest.approx(found.result.mean)
+    assert list(shares) == sorted(shares)
+    assert accuracies[0] > accuracies[-1] + 0.2  # an honest forecaster is right where it is sure
+    count, _, correct = found.bins[-1].tolist()
+    assert (shares[0], accuracies[0]) == pytest.approx((count / found.bins[:, 0].sum().item(), correct / count))

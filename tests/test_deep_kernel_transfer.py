@@ -93,7 +93,7 @@ def test_classes_are_regressed_one_against_the_rest():
     yes, no = (norm.pdf(label, means, np.sqrt(stds**2 + NOISE)) for label in (1, -1))
     only = np.stack([yes[:, c] * np.delete(no, c, 1).prod(1) for c in range(3)], 1)  # one yes, the others no
     np.testing.assert_allclose(probs, only / only.sum(1, keepdims=True), rtol=1e-7)
-    assert (probs.argmax(1) == means.argmax(1)).all()  # section 3.2: the class of the largest sigmoid
+    assert (probs.argmax(1) == means.argmax(1)).all()  # as in the paper: the class of the largest sigmoid
 
 
 def test_the_loss_of_classes_is_the_density_of_their_signed_labels():

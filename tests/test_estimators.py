@@ -14,6 +14,7 @@ from torch import nn
 
 import quickstudy as qs
 from quickstudy.catalogue import Setting, build
+from quickstudy.inputs import pixels
 from quickstudy.ready import Ready, opened
 from quickstudy.runs import begin, learner_about
 from quickstudy.training import KEPT
@@ -59,7 +60,7 @@ def test_probabilities_are_the_learners_own_at_its_temperature():
     with torch.no_grad():
         memory = ready.learner.adapt(qs.Examples(encode(x)[None], torch.as_tensor(y)[None], 3))
         logits = ready.learner.predict(memory, encode(queries)[None]).logits[0]
-    expected = (logits / ready.temperatures[5]).softmax(-1)
+    expected = (logits / ready.calibrations[5].temperature).softmax(-1)
     np.testing.assert_allclose(one.predict_proba(queries), expected, rtol=1e-9)
     np.testing.assert_allclose(one.predict_log_proba(queries), np.log(one.predict_proba(queries)))
 
@@ -147,12 +148,79 @@ def test_wrong_use_is_told():
         qs.load("tabel")
 
 
-def test_temperatures_lie_on_lines_between_those_known():
-    ready = Ready(qs.PrototypicalNetwork(nn.Identity()), qs.load("table").inputs, {1: 0.5, 4: 2.0})
-    assert [ready.temperature(shots) for shots in (0.5, 1.0, 2.0, 4.0, 9.0)] == pytest.approx([0.5, 0.5, 1.0, 2.0, 2.0])
-    assert Ready(ready.learner, ready.inputs).temperature(3.0) == 1.0
-
-
 def test_a_ready_learner_is_taken_as_it_is():
     ready = Ready(qs.PrototypicalNetwork(nn.Identity()), qs.load("table").inputs)
     assert opened(ready) is ready
+
+
+def test_more_examples_are_as_if_all_had_come_at_once():
+    x, y, queries, _ = few()
+    names = np.array(["red", "rosé", "white"])[y]
+    one = qs.FewShotClassifier(qs.PrototypicalNetwork(mlp(13, 8)))
+    first = clone(one).fit(x[names != "rosé"], names[names != "rosé"])
+    more = first.partial_fit(x[names == "rosé"], names[names == "rosé"])
+    assert more is first
+    assert more.classes_.tolist() == ["red", "rosé", "white"]
+    again = qs.FewShotClassifier(first.learner).fit(x, names)
+    np.testing.assert_allclose(more.predict_proba(queries), again.predict_proba(queries), atol=1e-6)
+    np.testing.assert_array_equal(clone(one).partial_fit(x, names).classes_, more.classes_)
+
+
+def coverage(one: qs.FewShotClassifier, missed: float, shots: int) -> tuple[float, float]:
+    held, sizes = [], []
+    for seed in range(30):
+        x, y, queries, answers = few(shots, seed)
+        within = clone(one).fit(x, y).predict_set(queries, missed)
+        held.append(within[np.arange(len(answers)), answers].mean())
+        sizes.append(within.sum(1).mean())
+    return float(np.mean(held)), float(np.mean(sizes))
+
+
+def test_sets_hold_the_right_class_as_often_as_promised_and_are_small():
+    for missed in (0.1, 0.2):
+        held, size = coverage(qs.FewShotClassifier("table"), missed, 5)
+        assert held == pytest.approx(1 - missed, abs=0.07)
+        assert size < 1.5
+
+
+def test_a_learner_of_your_own_learns_from_its_own_examples_what_to_exclude():
+    scaled = nn.Linear(13, 13, bias=False)
+    with torch.no_grad():
+        scaled.weight.copy_(torch.from_numpy(load_wine(return_X_y=True)[0]).std(0).reciprocal().diag())
+    own = qs.FewShotClassifier(qs.PrototypicalNetwork(scaled))
+    x, y, queries, _ = few(1)
+    assert own.fit(x, y).predict_set(queries).all()  # one example of each class excludes nothing
+    assert not own.none_of_these(queries).any()
+    held, size = coverage(own, 0.2, 6)
+    assert held > 0.8
+    assert size < 3
+    x, y, queries, _ = few(2)
+    assert own.fit(x, y).predict_set(queries, 0.1).all()  # six examples can promise to miss one in seven
+    assert not own.predict_set(queries, 0.2).all()
+
+
+def test_strangers_are_told():
+    x, y, queries, _ = few(5)
+    for learner_ in ("table", qs.PrototypicalNetwork(nn.Identity())):
+        one = qs.FewShotClassifier(learner_).fit(x, y)
+        none = one.none_of_these(queries)
+        assert ((none >= 0) & (none <= 1)).all()
+        assert np.median(none) < 0.8
+        assert one.none_of_these(queries[:3] * 30).min() > 0.9
+
+
+@pytest.mark.parametrize("missed", [0.0, 1.0, 90.0])
+def test_a_share_that_is_none_is_refused(missed):
+    x, y, queries, _ = few()
+    with pytest.raises(ValueError, match="may lack lies between 0 and 1; got"):
+        qs.FewShotClassifier().fit(x, y).predict_set(queries, missed)
+
+
+def test_items_that_are_no_list_are_told():
+    one = qs.FewShotClassifier(Ready(qs.PrototypicalNetwork(nn.Flatten()), pixels(1, 16)))
+    with pytest.raises(TypeError, match="needed a list of pictures; got 'a.png'"):
+        one.fit("a.png", [1])
+    with pytest.raises(ValueError, match="there are no pictures: the list is empty"):
+        one.fit([], [])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        one.fit(["a.png"], [1, 2])

@@ -54,7 +54,7 @@ def test_the_minimum_is_pulled_towards_the_initial_weights():
             weights = {n: w[t].detach().requires_grad_() for n, w in memory.items()}
             loss = cross_entropy(functional_call(net, weights, episodes.support.x[t]), episodes.support.y[t])
             gradients = torch.autograd.grad(loss, list(weights.values()))
-            for (name, initial), g in zip(net.named_parameters(), gradients, strict=True):  # stationary: eq. 3
+            for (name, initial), g in zip(net.named_parameters(), gradients, strict=True):  # stationary: eq. 4
                 torch.testing.assert_close(g, strength * (initial - weights[name]), atol=1e-7, rtol=1e-5)
         distances.append(sum((memory[n] - w).square().sum() for n, w in net.named_parameters()))
     assert distances[0] > distances[1]

@@ -74,7 +74,7 @@ def test_one_step_on_a_line_is_what_calculus_says():
     query = torch.tensor([[[2.0]]]).double()
     loss = maml.loss(qs.Episodes(support, qs.Examples(query, torch.zeros_like(query))))
     loss.backward()
-    curvature = (2 * x * x).mean()  # d(adapted weight) / d(weight) = 1 - 0.1 * curvature, eq. 1
+    curvature = (2 * x * x).mean()  # d(adapted weight) / d(weight) = 1 - 0.1 * curvature
     expected = 2 * memory["weight"].squeeze() * 4 * (1 - 0.1 * curvature)
     torch.testing.assert_close(net.weight.grad.squeeze(), expected.detach())
 

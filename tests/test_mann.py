@@ -44,19 +44,19 @@ def test_an_answer_is_that_of_a_plain_loop():
                 order = np.argsort(usage, kind="stable")
                 write = np.array([gates[n] * read[n] for n in range(heads)])
                 for n in range(heads):
-                    write[n, order[n]] += 1 - gates[n]  # eqs. 6-7
+                    write[n, order[n]] += 1 - gates[n]  # w^w, of w^r and w^lu
                     memory[order[n]] = 0
                 for n in range(heads):
                     for row in range(slots):
-                        memory[row] += write[n, row] * keys[n]  # eq. 8
+                        memory[row] += write[n, row] * keys[n]  # M
                 similar = np.zeros((heads, slots))
                 for n in range(heads):
                     for row in range(slots):
                         size = np.linalg.norm(keys[n]) * np.linalg.norm(memory[row])
-                        similar[n, row] = keys[n] @ memory[row] / size if size else 0  # eq. 2
-                read = np.exp(similar) / np.exp(similar).sum(1, keepdims=True)  # eq. 3
-                r = (read @ memory).ravel()  # eq. 4
-                usage = 0.99 * usage + read.sum(0) + write.sum(0)  # eq. 5
+                        similar[n, row] = keys[n] @ memory[row] / size if size else 0  # K
+                read = np.exp(similar) / np.exp(similar).sum(1, keepdims=True)  # w^r
+                r = (read @ memory).ravel()
+                usage = 0.99 * usage + read.sum(0) + write.sum(0)  # w^u
                 label = np.eye(ways)[episodes.support.y[t, i]] if i < len(support[t]) else None
             expected[t, q] = w["head.weight"] @ np.concatenate([h, r]) + w["head.bias"]
     doubled = qs.Examples(episodes.support.x.double(), episodes.support.y, ways)

@@ -58,7 +58,7 @@ def test_steps_of_a_linear_classifier_are_what_the_equations_say(steps, hidden):
                 seen = h
             i = gate_of(one.input, seen, cell, i)
             f = gate_of(one.forget, seen, cell, f)
-            cell = f * cell + i * -gradient  # eq. 2
+            cell = f * cell + i * -gradient  # c_t
         found = torch.cat([memory["weight"][t].flatten(), memory["bias"][t]]).detach().numpy()
         np.testing.assert_allclose(found, cell, rtol=1e-10)
 

@@ -31,7 +31,7 @@ def with_random_rates(net, **options) -> qs.MetaSGD:
 
 
 def plain_loop_gradient(learner: qs.MetaSGD, episodes, steps, first_order):
-    """By the initial weights and by the step sizes: eq. 3 and 4 as a loop over tasks, with autograd."""
+    """By the initial weights and by the step sizes: the paper's objective as a loop over tasks, with autograd."""
     names, initial = zip(*learner.net.named_parameters(), strict=True)
     losses = []
     for t in range(len(episodes)):

@@ -41,7 +41,7 @@ def test_by_every_strategy_its_gradient_is_initial_less_adapted_averaged_over_ta
     batches = list(minibatches(support_and_query(episodes), 7, 5))
     adapted = [flat(trained(net, [(b.x[t], b.y[t]) for b in batches], 0.01).parameters()) for t in range(len(episodes))]
     initial = flat(net.parameters())
-    expected = initial - torch.stack(adapted).mean(0)  # algorithm 2: the update is minus this
+    expected = initial - torch.stack(adapted).mean(0)  # the batched version: the update is minus this
     reptile = qs.Reptile(net, inner_lr=0.01, inner_steps=5, inner_batch=7).train()
     loss = qs.Engine(strategy, 3).gradient(reptile, episodes)
     found = flat(p.grad for p in net.parameters())

@@ -72,8 +72,32 @@ def test_a_prototype_holds_no_example(tmp_path):
         qs.FewShotClassifier(qs.PrototypicalNetwork(nn.Identity())),
         learner=qs.PrototypicalNetwork(nn.Identity()),
     )
-    tensors, _ = load_tensors(tmp_path / "task.safetensors")
-    assert {name: list(tensor.shape) for name, tensor in tensors.items()} == {"memory.0": [1, 3, 13]}
+    tensors, about = load_tensors(tmp_path / "task.safetensors")
+    shapes = {"memory.0": [1, 3, 13], "own.centres": [3, 13], "own.right": [20], "own.unlike": [20]}
+    assert {name: list(tensor.shape) for name, tensor in tensors.items()} == shapes
+    assert not about["holds_examples"]
+
+
+def test_a_file_says_whether_it_holds_examples(tmp_path):
+    for learner_, examples, holds in (
+        ("table", slice(None, None, 9), True),  # Gaussian processes compare with each of them
+        (qs.MatchingNetwork(nn.Identity()), slice(None, None, 9), True),
+        (qs.PrototypicalNetwork(nn.Identity()), [0, 60, 140], True),  # the mean of one is that one
+        (qs.MAML(mlp(13, 3), inner_lr=0.1), slice(None, None, 9), False),
+    ):
+        qs.save_task(qs.FewShotClassifier(learner_).fit(X[examples], Y[examples]), tmp_path / "task.safetensors")
+        assert load_tensors(tmp_path / "task.safetensors")[1]["holds_examples"] == holds
+
+
+def test_a_task_from_a_file_knows_what_its_examples_told_and_has_none_to_add_to(tmp_path):
+    one = qs.FewShotClassifier(qs.PrototypicalNetwork(mlp(13, 8)))
+    before, after = saved(tmp_path, one, learner=qs.PrototypicalNetwork(mlp(13, 8)))
+    np.testing.assert_array_equal(before.predict_set(X, 0.2), after.predict_set(X, 0.2))
+    np.testing.assert_allclose(before.none_of_these(X), after.none_of_these(X))
+    qs.save_task(after, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "task.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="a task from a file holds no examples, to which more could be added"):
+        after.partial_fit(X, Y)
 
 
 def test_what_cannot_be_right_is_refused(tmp_path):

@@ -66,8 +66,11 @@ def test_an_adapted_task_answers_as_the_rows_it_came_from(monkeypatch, capsys, t
     run(monkeypatch, capsys, "predict", "table", support, queries, "--label", "kind", "--json", answers)
     from_rows = json.loads((tmp_path / "a.json").read_text())
     for mine, other in zip(from_task["answers"], from_rows["answers"], strict=True):
-        assert mine.keys() == other.keys() == {"file", "row", "label", "confidence", "probabilities"}
-        assert (mine["row"], mine["label"]) == (other["row"], other["label"])
+        assert mine.keys() == other.keys()
+        assert mine.keys() == {"file", "row", "label", "confidence", "set", "none_of_these", "probabilities"}
+        for name in ("row", "label", "set"):
+            assert mine[name] == other[name]
+        assert mine["none_of_these"] == pytest.approx(other["none_of_these"], abs=1e-6)
         np.testing.assert_allclose(mine["probabilities"], other["probabilities"], rtol=1e-9)
 
 

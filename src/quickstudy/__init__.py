@@ -2,7 +2,7 @@
 
 from quickstudy.checkpoint import load_learner, load_memory, save_learner, save_memory
 from quickstudy.comparison import Comparison, compare
-from quickstudy.confidence import fit_temperature
+from quickstudy.confidence import Confidence, fit_confidence, fit_temperature
 from quickstudy.contract import Episodes, Examples, Memory, MetaLearner, categorical, gaussian
 from quickstudy.data.arrow import arrow_data, pack_folder, save_arrow
 from quickstudy.data.digits import digits
@@ -16,7 +16,7 @@ from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.mlp import MLP
 from quickstudy.encoders.resnet12 import ResNet12
 from quickstudy.engine import Engine
-from quickstudy.estimators import FewShotClassifier, FewShotRegressor
+from quickstudy.estimators import FewShotClassifier
 from quickstudy.evaluation import Evaluation, Interval, evaluate, interval
 from quickstudy.methods.bayesian.abml import ABML
 from quickstudy.methods.bayesian.alpaca import ALPaCA
@@ -52,7 +52,9 @@ from quickstudy.methods.transfer.linear_probe import LinearProbe
 from quickstudy.methods.transfer.meta_baseline import MetaBaseline
 from quickstudy.methods.transfer.simple_shot import SimpleShot
 from quickstudy.methods.transfer.transductive_fine_tune import TransductiveFineTune
+from quickstudy.none_of_these import strangers
 from quickstudy.ready import load
+from quickstudy.regressor import FewShotRegressor
 from quickstudy.shipping import load_task, save_task
 from quickstudy.task_norm import TaskNormalized
 from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, TableColumns, TableRows, Tasks
@@ -75,6 +77,7 @@ __all__ = [
     "BaselinePlusPlus",
     "CNAPs",
     "Comparison",
+    "Confidence",
     "Conv4",
     "DeepKernelMixture",
     "DeepKernelTransfer",
@@ -122,6 +125,7 @@ __all__ = [
     "compare",
     "digits",
     "evaluate",
+    "fit_confidence",
     "fit_temperature",
     "gaussian",
     "glyphs",
@@ -138,6 +142,7 @@ __all__ = [
     "save_learner",
     "save_memory",
     "save_task",
+    "strangers",
     "tiny_imagenet",
     "train",
 ]

@@ -27,7 +27,9 @@ def check_command(
     label: Label = None,
     learner: Annotated[
         str | None,
-        typer.Option(help="What doubts labels: for rows table unless given, for pictures the folder of a run."),
+        typer.Option(
+            help="What doubts labels: rows: table unless given; pictures: images, handwriting, a run's folder."
+        ),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything that was found here.")] = None,
 ) -> None:

@@ -11,11 +11,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from quickstudy.confidence import fit_temperature
+from quickstudy.confidence import Confidence, fit_confidence
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.engine import Engine
 from quickstudy.evaluation import Evaluation, Interval, episode_list, evaluate, interval
-from quickstudy.tasks import Tasks
+from quickstudy.none_of_these import has_strangers, strangers
+from quickstudy.tasks import FewShot, Tasks
 from quickstudy.training import Progress, Validation, adam, train
 
 Watch = Callable[[str, Iterator[Progress]], Iterator[Progress]]
@@ -32,7 +33,8 @@ class Entry:
         tests: What was found on each test.
         by_shots: On each test, the interval of the main score for each number of shots.
         strip: On each test, probabilities [task, query, way] for the episodes that the report shows.
-        temperature: Fitted on validation tasks of classes; None where there were none.
+        strangers: On each test, how well queries of a class outside the support set are told, by each score for it.
+        confidence: Fitted on validation tasks of classes; None where there were none.
     """
 
     parameters: int
@@ -41,7 +43,12 @@ class Entry:
     tests: dict[str, Evaluation] = field(default_factory=dict)
     by_shots: dict[str, dict[int, Interval]] = field(default_factory=dict)
     strip: dict[str, Tensor] = field(default_factory=dict)
-    temperature: float | None = None
+    strangers: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    confidence: Confidence | None = None
+
+    @property
+    def temperature(self) -> float | None:
+        return self.confidence and self.confidence.temperature
 
 
 @dataclass
@@ -87,12 +94,15 @@ class Comparison:
             "parameters": entry.parameters,
             "train_seconds": round(entry.train_seconds, 2),
             "temperature": entry.temperature,
+            "threshold": entry.confidence and entry.confidence.threshold,
             "curve": entry.curve,
             "tests": {
                 test: {
                     **found.results(),
                     "difference_from_best": self.difference(name, self.best(test), test)._asdict(),
                     "log_likelihood": interval(found.scores["log_likelihood"])._asdict(),
+                    "selective": found.selective,
+                    "strangers": {score: i._asdict() for score, i in entry.strangers.get(test, {}).items()},
                     "by_shots": {shots: i._asdict() for shots, i in entry.by_shots.get(test, {}).items()},
                     "bins": None if found.bins is None else found.bins.tolist(),
                     "tempered_bins": None if found.tempered_bins is None else found.tempered_bins.tolist(),
@@ -129,10 +139,10 @@ def compare(
         tasks: Meta-training tasks; every learner sees the same batch at the same step.
         tests: Meta-test tasks by name, such as unseen classes of the same data, or of other data.
         steps, batch, seed, out, resume, engine, fabric: See `train`; each learner has a folder of its own in `out`.
-        validate: See `train`. On these tasks, if they are of classes, each learner's temperature is fitted.
+        validate: See `train`. On these tasks, if they are of classes, each learner's confidence is fitted.
         episodes: Test episodes of each test.
         shots: Further tests by number of shots, for the curve of accuracy against shots.
-        shot_episodes: Test episodes of each of those.
+        shot_episodes: Test episodes of each of those, and of the test for strangers; see `strangers`.
         lr: Step size of Adam at the first step; it falls to zero along a cosine.
         settings: Whatever else the results should say was asked for.
         watch: Is given each learner's name and training progress, and passes the progress on: for a progress bar.
@@ -158,7 +168,7 @@ def compare(
         )
         for p in watch(name, progress):
             entry.train_seconds, entry.curve = p.seconds, p.curve
-        entry.temperature = _temperature(learner, validate, engine, fabric)
+        entry.confidence = _confidence(learner, validate, engine, fabric)
         for test, test_tasks in tests.items():
             found = evaluate(
                 learner,
@@ -166,11 +176,15 @@ def compare(
                 episodes=episodes,
                 seed=seed,
                 temperature=entry.temperature,
+                threshold=entry.confidence and entry.confidence.threshold,
                 engine=engine,
                 fabric=fabric,
             )
             entry.tests[test] = found
             entry.strip[test] = _answers(learner, strip[test], fabric)
+            if isinstance(test_tasks, FewShot) and has_strangers(test_tasks):
+                areas = strangers(learner, test_tasks, episodes=shot_episodes, seed=seed, engine=found.engine)
+                entry.strangers[test] = {score: interval(values) for score, values in areas.items()}
             entry.by_shots[test] = {
                 k: evaluate(learner, more, episodes=shot_episodes, seed=seed, engine=found.engine, fabric=fabric).result
                 for k, more in (shots or {}).get(test, {}).items()
@@ -179,16 +193,16 @@ def compare(
     return Comparison(asked, entries, strip)
 
 
-def _temperature(
+def _confidence(
     learner: MetaLearner, validate: Tasks | Validation | None, engine: Engine | None, fabric: Fabric | None
-) -> float | None:
+) -> Confidence | None:
     """Fitted on the episodes that chose the learner's weights, if these are of classes."""
     if validate is None:
         return None
     judge = validate if isinstance(validate, Validation) else Validation(validate)
     if next(episode_list(judge.tasks, 1)).support.ways is None:
         return None
-    return fit_temperature(learner, judge.tasks, episodes=judge.episodes, engine=engine, fabric=fabric)
+    return fit_confidence(learner, judge.tasks, episodes=judge.episodes, engine=engine, fabric=fabric)
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
-"""How far a confidence can be trusted: a temperature that makes it worth what it says."""
+"""How far a confidence can be trusted: a temperature that makes it worth what it says, and sets that keep a promise."""
 
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -24,32 +25,57 @@ Answers = tuple[Float[Tensor, "_query _way"], Int[Tensor, "_query"]]
 """Logits, and the classes that are right."""
 
 
+MISSED = 0.1
+"""The share of queries whose right class a prediction set may lack."""
+
+
+class Confidence(NamedTuple):
+    """What a learner's probabilities are worth, as far as other tasks tell.
+
+    Args:
+        temperature: By which logits are divided. Above 1 where the learner is too sure, below where it is too modest.
+        threshold: The probability, so tempered, that a class needs to be in a prediction set.
+    """
+
+    temperature: float
+    threshold: float
+
+
 @torch.no_grad()
-def fit_temperature(
+def fit_confidence(
     learner: MetaLearner,
     tasks: Tasks,
     *,
+    missed: float = MISSED,
     episodes: int = 200,
     seed: int = 0,
     engine: Engine | None = None,
     fabric: Fabric | None = None,
-) -> float:
-    """The temperature that makes a learner's answers to these tasks likeliest, if logits are divided by it.
+) -> Confidence:
+    """What makes a learner's answers to these tasks likeliest, and its sets lack the right class no oftener than said.
 
-    One number for all tasks, which moves no answer and only its confidence (Guo et al., 2017, section 4.2).
-    https://arxiv.org/abs/1706.04599
+    The temperature is one number for all tasks, which moves no answer and only its confidence (Guo et al., 2017,
+    section 4.2). https://arxiv.org/abs/1706.04599
+
+    The threshold is split conformal prediction's with one minus the probability as score (Sadinle et al., 2019), over
+    queries of these tasks: what it promises, it promises on average over tasks that are alike (Fisch et al., 2021), and
+    not of every single one. https://arxiv.org/abs/1609.00451, https://arxiv.org/abs/2102.08898
 
     Args:
         learner: Of classes; it is left in the mode it was in.
         tasks: Meta-validation tasks: neither those it was trained on nor those it will be tested on.
+        missed: The share of queries whose right class a set may lack; between 0 and 1.
         episodes, seed, engine, fabric: See `evaluate`.
 
     Returns:
-        Above 1 where the learner is too sure, below where it is too modest; within 0.02 and 50.
+        The temperature lies within 0.02 and 50.
 
     Raises:
         TypeError: Tasks of regression, whose answers have no logits.
+        ValueError: A share that is none.
     """
+    if not 0 < missed < 1:
+        raise ValueError(f"the share of right classes that a set may lack lies between 0 and 1; got {missed}.")
     training = learner.training
     learner.eval()
     channels_last(learner)
@@ -67,7 +93,31 @@ def fit_temperature(
     best = minimize_scalar(
         lambda log: nats(answers, math.exp(log)), bounds=(math.log(COLDEST), math.log(HOTTEST)), method="bounded"
     )
-    return math.exp(best.x)
+    temperature = math.exp(best.x)
+    right = torch.cat([(logits / temperature).softmax(-1).gather(-1, y[:, None])[:, 0] for logits, y in answers])
+    return Confidence(temperature, least_of_most(right, missed))
+
+
+def fit_temperature(
+    learner: MetaLearner,
+    tasks: Tasks,
+    *,
+    episodes: int = 200,
+    seed: int = 0,
+    engine: Engine | None = None,
+    fabric: Fabric | None = None,
+) -> float:
+    """The temperature alone; see `fit_confidence`."""
+    return fit_confidence(learner, tasks, episodes=episodes, seed=seed, engine=engine, fabric=fabric).temperature
+
+
+def least_of_most(right: Float[Tensor, " query"], missed: float) -> float:
+    """What all of these probabilities reach but the given share, counting the next one to come as the least.
+
+    Zero where they are too few to promise anything but every class.
+    """
+    place = math.floor((len(right) + 1) * missed)
+    return right.sort().values[place - 1].item() if place else 0.0
 
 
 def nats(answers: Sequence[Answers], temperature: float) -> float:

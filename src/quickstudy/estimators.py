@@ -4,15 +4,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import Tags
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
+from quickstudy.conformal import Own, of_own, share_below, unlike_of
 from quickstudy.contract import Examples
-from quickstudy.encoders.table import mean_and_scale
+from quickstudy.estimator_inputs import checked, told_of_gaps
 from quickstudy.evaluation import tempered
-from quickstudy.ready import SHIPPED, opened
+from quickstudy.ready import opened
 from quickstudy.tensors import known, widest
 
 
@@ -25,10 +26,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: The class labels, sorted.
+        support_: The examples, encoded, and the numbers of their classes; None if it was loaded from a file.
         memory_: What the learner remembers of the examples.
         ready_: The learner that was fitted.
         encode_: What turns examples into tensors.
-        temperature_: By which logits are divided, for as many examples of a class as there were on average.
+        calibration_: What the learner's answers are worth with as many examples of a class as there were on average;
+            None where nobody has measured it.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -40,6 +43,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     n_features_in_: int
     feature_names_in_: np.ndarray  # where examples had names of columns
+    holds_examples_: bool  # of one that was loaded: see `save_task`
 
     def __init__(self, learner: Any = "table"):
         self.learner = learner
@@ -56,18 +60,50 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
                 or a learner of numbers.
         """
         self.ready_ = opened(self.learner)
-        X, y = checked(self, X, y=y, reset=True)
+        X, y = checked(self, self.ready_.inputs.kind, X, y=y, reset=True)
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"there is nothing to tell apart: all examples are of one class, {self.classes_[0]}.")
-        self.temperature_ = self.ready_.temperature(len(y) / len(self.classes_))
         self.encode_ = self.ready_.inputs.fit(X)
-        x = self.encode_(X)
-        ways = widest(self.ready_.learner, x[:1], len(self.classes_))
+        return self._adapt(self.encode_(X), torch.as_tensor(numbers))
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> "FewShotClassifier":
+        """Learns from more examples beside those it has, of the same classes or of others; the first call is a fit.
+
+        Rows stay encoded as the first examples had them; what is remembered is what all examples together would give.
+
+        Args:
+            X, y: See `fit`.
+            classes: As scikit-learn has it, ignored: classes are those of the examples so far.
+
+        Raises:
+            ValueError: See `fit`; or it was loaded from a file, which holds no examples.
+        """
+        if not hasattr(self, "classes_"):
+            return self.fit(X, y)
+        if self.support_ is None:
+            raise ValueError(
+                "a task from a file holds no examples, to which more could be added; fit all of them anew."
+            )
+        X, y = checked(self, self.ready_.inputs.kind, X, y=y, reset=False)
+        before, numbers = self.support_
+        labels = np.concatenate([self.classes_[numbers.numpy()], y])
+        self.classes_, numbers = np.unique(labels, return_inverse=True)
+        return self._adapt(torch.cat([before, self.encode_(X)]), torch.as_tensor(numbers))
+
+    def _adapt(self, x: Tensor, numbers: Tensor) -> "FewShotClassifier":
+        learner, classes = self.ready_.learner, len(self.classes_)
+        self.calibration_ = self.ready_.calibration(len(x) / classes)
+        self.support_, self.own_ = (x, numbers), None
         with torch.no_grad():
-            self.memory_ = self.ready_.learner.adapt(Examples(x[None], torch.as_tensor(numbers)[None], ways))
+            self.memory_ = learner.adapt(Examples(x[None], numbers[None], widest(learner, x[:1], classes)))
         return self
+
+    @property
+    def temperature_(self) -> float:
+        """By which logits are divided."""
+        return 1.0 if self.calibration_ is None else self.calibration_.temperature
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, in the order of `classes_`: [example, class]."""
@@ -82,6 +118,46 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         likeliest = self._log_probabilities(X).argmax(1)
         return self.classes_[likeliest]
 
+    def predict_set(self, X: Any, missed: float = 0.1) -> np.ndarray:
+        """The classes that may be the right one, true in [example, class]; it is missed no oftener than said.
+
+        That is a promise over many tasks and queries, where it was measured on other tasks with as many examples: a set
+        is empty where no class fits as well as right classes nearly always do. A learner of your own knows its own
+        examples alone, and with n of them, each of whose classes has another, can promise to miss 1 in n + 1 at best;
+        below that a set holds every class. See `conformal`.
+
+        Args:
+            X: Examples such as it was fitted to.
+            missed: The share of queries whose right class a set may lack, between 0 and 1.
+
+        Raises:
+            ValueError: A share that is none.
+        """
+        if not 0 < missed < 1:
+            raise ValueError(f"the share of right classes that a set may lack lies between 0 and 1; got {missed}.")
+        told = self.calibration_
+        shares = share_below(self.predict_proba(X), self.own().right, told and told.right)
+        return shares > (told.level(missed) if told else missed)
+
+    def none_of_these(self, X: Any) -> np.ndarray:
+        """How unlike all classes each example is: the share of examples of these classes that are less so. [example]
+
+        Near 1 for an example of a class that nobody has shown; then "none of these" is the answer. Without a
+        calibration a task with one example of each class can tell nothing, and it is 0.
+        """
+        check_is_fitted(self)
+        x = self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False))
+        own, told = self.own(), self.calibration_
+        scores = unlike_of(self.ready_.learner, own, x, np.exp(self._log_of(x)))
+        return 1 - share_below(-scores, -own.unlike, told and [-value for value in reversed(told.unlike)])
+
+    def own(self) -> Own:
+        """What the examples tell of those to come, found when it is first asked for."""
+        if self.own_ is None:
+            x, y = self.support_
+            self.own_ = of_own(self.ready_.learner, x, y, len(self.classes_), self.temperature_)
+        return self.own_
+
     def decision_function(self, X: Any) -> np.ndarray:
         """Log-odds: of two classes those of the second, [example]; of more, each against the rest, [example, class]."""
         log = self._log_probabilities(X)
@@ -91,101 +167,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _log_probabilities(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        x = self.encode_(checked(self, X, reset=False))
+        return self._log_of(self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False)))
+
+    def _log_of(self, x: Tensor) -> np.ndarray:
         with torch.no_grad():
             predicted = self.ready_.learner.predict(self.memory_, x[None])
         return known(tempered(predicted, self.temperature_), len(self.classes_))[0].double().numpy()
 
     def __sklearn_tags__(self):
         return told_of_gaps(super().__sklearn_tags__(), self.learner)
-
-
-class FewShotRegressor(RegressorMixin, BaseEstimator):
-    """A regressor that learns from a handful of rows, and says how sure it is of each number.
-
-    Numbers are brought to the mean and standard deviation of those it learns from, and predictions turned back.
-
-    Args:
-        learner: A trained `MetaLearner` of one number (such as `DeepKernelMixture(targets=1)`), which takes arrays such
-            as it was trained on; or the name of one that ships with quickstudy, "table-regression" for rows of numbers
-            and categories.
-
-    Attributes:
-        mean_: Of the numbers that it learned from.
-        scale_: Their standard deviation, or 1 where all are alike.
-        memory_: What the learner remembers of the examples.
-        ready_: The learner that was fitted.
-        encode_: What turns examples into tensors.
-
-    Example:
-        >>> from sklearn.datasets import load_diabetes
-        >>> x, y = load_diabetes(return_X_y=True)
-        >>> few = FewShotRegressor().fit(x[:20], y[:20])
-        >>> mean, std = few.predict(x[20:], return_std=True)
-        >>> bool((abs(mean - y[20:]) < 1.96 * std).mean() > 0.9)
-        True
-    """
-
-    n_features_in_: int
-    feature_names_in_: np.ndarray  # where examples had names of columns
-
-    def __init__(self, learner: Any = "table-regression"):
-        self.learner = learner
-
-    def fit(self, X: Any, y: Any) -> "FewShotRegressor":
-        """Learns from some examples.
-
-        Args:
-            X: The examples: rows with the same columns, or arrays [example, *x].
-            y: Their numbers.
-
-        Raises:
-            TypeError: A learner that classifies.
-            ValueError: As many numbers as examples are needed, and others came.
-        """
-        self.ready_ = opened(self.learner)
-        X, y = checked(self, X, y=y, reset=True, y_numeric=True)
-        self.mean_, self.scale_ = mean_and_scale(np.asarray(y, dtype=float))
-        self.encode_ = self.ready_.inputs.fit(X)
-        x = self.encode_(X)
-        target = torch.as_tensor((y - self.mean_) / self.scale_, dtype=x.dtype)[:, None]
-        with torch.no_grad():
-            self.memory_ = self.ready_.learner.adapt(Examples(x[None], target[None]))
-        return self
-
-    def predict(self, X: Any, return_std: bool = False) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """The mean of the predictive distribution of each example's number: [example].
-
-        Args:
-            X: The examples.
-            return_std: Whether to return its standard deviation too, that of the noise included.
-        """
-        check_is_fitted(self)
-        x = self.encode_(checked(self, X, reset=False))
-        with torch.no_grad():
-            predicted = self.ready_.learner.predict(self.memory_, x[None])
-        mean, std = (v[0, :, 0].double().numpy() * self.scale_ for v in (predicted.mean, predicted.stddev))
-        return (mean + self.mean_, std) if return_std else mean + self.mean_
-
-    def __sklearn_tags__(self):
-        return told_of_gaps(super().__sklearn_tags__(), self.learner)
-
-
-def checked(estimator: FewShotClassifier | FewShotRegressor, X: Any, **how: Any) -> Any:
-    """The examples, and labels where these are given, in the form that scikit-learn wants them in."""
-    rectangular = estimator.ready_.inputs.rectangular
-    return validate_data(
-        estimator,
-        X,
-        **how,
-        dtype=None if rectangular else np.float32,
-        ensure_all_finite="allow-nan" if rectangular else True,
-        allow_nd=not rectangular,
-    )
-
-
-def told_of_gaps(tags: Tags, learner: Any) -> Tags:
-    """The tags, with whether values may be missing: in rows of tables they may."""
-    shipped = SHIPPED.get(learner) if isinstance(learner, str) else None
-    tags.input_tags.allow_nan = shipped is not None and shipped[1].rectangular
-    return tags

@@ -70,7 +70,8 @@ class Evaluation:
 
     Args:
         scores: One score per episode: "accuracy" (a fraction) or "squared_error", and "log_likelihood" (nats per
-            query, higher is better).
+            query, higher is better). With a threshold also "covered", the share of queries whose set holds the right
+            class, and "set_size", the classes of a set.
         bins: Classification only, rows of (queries, sum of confidences, number correct) per bin of confidence.
         adapt_seconds: Median time to learn one task from its examples.
         episodes_hash: SHA-256 over the episodes themselves: equal hashes, equal tests.
@@ -118,6 +119,19 @@ class Evaluation:
         return None if self.bins is None else calibration_error(self.bins)
 
     @property
+    def selective(self) -> list[tuple[float, float]]:
+        """Selective prediction: (coverage, accuracy) if only the surest queries are answered, from few to all.
+
+        Coverage is the share of queries that are answered; a pair for each bin of confidence that holds any. Classes
+        only (El-Yaniv & Wiener, 2010). https://jmlr.org/papers/v11/el-yaniv10a.html
+        """
+        bins = self.bins if self.tempered_bins is None else self.tempered_bins
+        if bins is None:
+            return []
+        count, _, correct = bins[bins[:, 0] > 0].flip(0).cumsum(0).T
+        return list(zip((count / count[-1]).tolist(), (correct / count).tolist(), strict=True))
+
+    @property
     def tempered_calibration_error(self) -> float | None:
         """The calibration error with logits divided by the temperature."""
         return None if self.tempered_bins is None else calibration_error(self.tempered_bins)
@@ -157,6 +171,7 @@ def evaluate(
     episodes: int = 1000,
     seed: int = 0,
     temperature: float | None = None,
+    threshold: float | None = None,
     engine: Engine | None = None,
     fabric: Fabric | None = None,
 ) -> Evaluation:
@@ -171,6 +186,8 @@ def evaluate(
         seed: Which list of episodes.
         temperature: Classification only, such as `fit_temperature` finds: what confidences are worth is told for logits
             divided by it too.
+        threshold: Classification only, such as `fit_confidence` finds: a query's prediction set is the classes that
+            have this probability, tempered where there is a temperature.
         engine: How to compute it; found by a short probe unless given.
         fabric: Launched; with several processes each evaluates its share, and all return the whole.
 
@@ -183,6 +200,7 @@ def evaluate(
     learner.eval()
     channels_last(learner)
     digest, results, ways = hashlib.sha256(), {}, []
+    levels = (temperature, threshold)
     light = embedded(learner, tasks, fabric.device if fabric else "cpu")
     rank, world = rank_and_world(fabric)
     for chunk, batch in enumerate(episode_list(tasks, episodes, seed)):
@@ -191,12 +209,12 @@ def evaluate(
         ways += [batch.support.ways] * len(batch)
         if chunk % world == rank:
             batch = fabric.to_device(batch) if fabric else batch
-            engine = engine or probe(learner, batch, partial(evaluate_batch, learner, temperature))
+            engine = engine or probe(learner, batch, partial(evaluate_batch, learner, levels))
             if light and results:  # the first is evaluated from its examples, and tells how long that takes
                 embeddings = light.sample(CHUNK, seeded(seed, "episodes", chunk), engine)[: len(batch)]
-                results[chunk] = (*evaluate_batch(light.learner, temperature, engine, embeddings)[:2], None)
+                results[chunk] = (*evaluate_batch(light.learner, levels, engine, embeddings)[:2], None)
             else:
-                results[chunk] = evaluate_batch(learner, temperature, engine, batch)
+                results[chunk] = evaluate_batch(learner, levels, engine, batch)
     learner.train(training)
     ordered = gathered(results, world)
     bins = None if None in ways else torch.stack([result[1] for result in ordered]).sum(0)
@@ -227,30 +245,36 @@ def gathered(results: dict[int, Result], world: int) -> list[Result]:
     return [every[number] for number in sorted(every)]
 
 
+Levels = tuple[float | None, float | None]
+"""The temperature, and the threshold of prediction sets."""
 Scores = tuple[dict[str, Tensor], Tensor | None, float]
 """Scores per episode, reliability bins [as they are and perhaps tempered, bin, 3], seconds of adaptation per task."""
 
 
-def evaluate_batch(learner: MetaLearner, temperature: float | None, engine: Engine, batch: Episodes) -> Scores:
+def evaluate_batch(learner: MetaLearner, levels: Levels, engine: Engine, batch: Episodes) -> Scores:
     """What is found of a batch, whose tasks the engine spreads over chunks and threads."""
-    found = engine.each(learner, partial(evaluate_chunk, temperature), engine.split(batch))
+    found = engine.each(learner, partial(evaluate_chunk, levels), engine.split(batch))
     scores = {name: torch.cat([chunk[0][name] for chunk in found]) for name in found[0][0]}
     bins = [chunk[1] for chunk in found if chunk[1] is not None]
     return scores, torch.stack(bins).sum(0) if bins else None, statistics.median(chunk[2] for chunk in found)
 
 
-def evaluate_chunk(temperature: float | None, learner: MetaLearner, batch: Episodes) -> Scores:
+def evaluate_chunk(levels: Levels, learner: MetaLearner, batch: Episodes) -> Scores:
+    temperature, threshold = levels
     start = time.perf_counter()
     memory = learner.adapt(batch.support)
     seconds = (time.perf_counter() - start) / len(batch)
     predicted = learner.predict(memory, batch.query.x)
     scores, bins = score(predicted, batch.query)
-    levels = [bins]
+    every = [bins]
     if temperature is not None:
-        then, bins = score(tempered(predicted, temperature), batch.query)
+        predicted = tempered(predicted, temperature)
+        then, bins = score(predicted, batch.query)
         scores["tempered_log_likelihood"] = then["log_likelihood"]
-        levels.append(bins)
-    known = [bins for bins in levels if bins is not None]
+        every.append(bins)
+    if threshold is not None:
+        scores |= sets(predicted, threshold, batch.query)
+    known = [bins for bins in every if bins is not None]
     return {name: values.cpu() for name, values in scores.items()}, torch.stack(known) if known else None, seconds
 
 
@@ -265,19 +289,34 @@ def tempered(predicted: Distribution, temperature: float) -> Distribution:
     return categorical(predicted.logits / temperature)
 
 
+def sets(predicted: Distribution, threshold: float, query: Examples) -> dict[str, Tensor]:
+    """Scores per episode of the sets of classes that have this probability: whether right, and how large.
+
+    Raises:
+        TypeError: A distribution over numbers.
+    """
+    if not isinstance(predicted, Categorical):
+        raise TypeError(f"a prediction set is of classes; {type(predicted).__name__} has none.")
+    within = predicted.probs >= threshold  # [T, Q, W]
+    right = within.gather(-1, query.y[..., None])[..., 0]
+    return {"covered": mean_over(query, right.float()), "set_size": mean_over(query, within.sum(-1).float())}
+
+
+def mean_over(examples: Examples, values: Float[Tensor, "task example"]) -> Float[Tensor, " task"]:
+    """The mean over the examples of each task that exist."""
+    exists = valid(examples)
+    return values.where(exists, 0).sum(1) / exists.sum(1)
+
+
 def score(predicted: Distribution, query: Examples) -> tuple[dict[str, Tensor], Tensor | None]:
     """Scores per episode, and for classification the reliability bins."""
     exists = valid(query)
-
-    def mean(values: Tensor) -> Tensor:
-        return values.where(exists, 0).sum(1) / exists.sum(1)
-
-    scores = {"log_likelihood": mean(predicted.log_prob(query.y))}
+    scores = {"log_likelihood": mean_over(query, predicted.log_prob(query.y))}
     if query.ways is None:
-        return {"squared_error": mean((predicted.mean - query.y).square().sum(-1)), **scores}, None
+        return {"squared_error": mean_over(query, (predicted.mean - query.y).square().sum(-1)), **scores}, None
     confidence, answer = predicted.probs.max(-1)  # pyright: ignore[reportAttributeAccessIssue]
     correct = (answer == query.y).to(confidence.dtype)
-    return {"accuracy": mean(correct), **scores}, reliability(confidence[exists], correct[exists])
+    return {"accuracy": mean_over(query, correct), **scores}, reliability(confidence[exists], correct[exists])
 
 
 def reliability(confidence: Float[Tensor, " query"], correct: Float[Tensor, " query"]) -> Float[Tensor, "bin 3"]:

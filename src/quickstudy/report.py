@@ -7,6 +7,7 @@ from math import log
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,8 +22,10 @@ from rich.text import Text
 from quickstudy.atomic import write_atomically
 from quickstudy.catalogue import FAMILIES, METHODS, Method
 from quickstudy.comparison import Comparison
+from quickstudy.confidence import MISSED
 from quickstudy.contract import Examples
 from quickstudy.evaluation import Evaluation, Interval, interval
+from quickstudy.none_of_these import SOFTMAX, UNLIKE
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5578d", "#c98500", "#6a4c93", "#6b705c", "#3a9bd5")
 SHAPES = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))  # in plots; in text
@@ -68,7 +71,7 @@ def report(comparison: Comparison, path: str | Path, *, about: Mapping[str, Meth
     entries = comparison.entries
     loader = PackageLoader("quickstudy", "")
     pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    pages.globals |= {f.__name__: f for f in (rows, families, strip, curves, reliability_diagram, log)}
+    pages.globals |= {f.__name__: f for f in (rows, families, strip, knowing, curves, reliability_diagram, log)}
     with rc_context(STYLE):
         html = pages.get_template("report.html.j2").render(
             comparison=comparison,
@@ -77,6 +80,8 @@ def report(comparison: Comparison, path: str | Path, *, about: Mapping[str, Meth
             sentences=FAMILIES,
             looks=looks(comparison, about),
             shots={t: {n: e.by_shots.get(t, {}) for n, e in entries.items()} for t in comparison.strip},
+            selective={t: {n: dict(e.tests[t].selective) for n, e in entries.items()} for t in comparison.strip},
+            promised=1 - MISSED,
             scores={n: {step: abs(v) for step, _, v in e.curve if v is not None} for n, e in entries.items()},
             losses={n: {step: loss for step, loss, _ in e.curve} for n, e in entries.items()},
         )
@@ -135,6 +140,31 @@ def rows(comparison: Comparison, test: str, looks: Mapping[str, Look]) -> list[R
     return lines
 
 
+def knowing(comparison: Comparison, test: str, looks: Mapping[str, Look]) -> list[Row]:
+    """What each learner knows of its own knowledge, in the order of the test's table; empty cells where none can be."""
+    lines = []
+    for name in (line.name for line in rows(comparison, test, looks)):
+        entry = comparison.entries[name]
+        found, told = entry.tests[test], entry.strangers.get(test, {})
+        promised = {key: str(interval(found.scores[key])) for key in ("covered",) if key in found.scores}
+        cells = {
+            "method": looks[name].title,
+            "right class in its set": promised.get("covered", "—"),
+            "classes in a set": f"{found.scores['set_size'].mean():.2f}" if promised else "—",
+            "accuracy of the surest half": f"{surest(found, 0.5):.1%}",
+            "strangers told by softmax": told[SOFTMAX].plain() if SOFTMAX in told else "—",
+            "strangers told by distance too": told[UNLIKE].plain() if UNLIKE in told else "—",
+        }
+        lines.append(Row(name, cells, False))
+    return lines
+
+
+def surest(found: Evaluation, coverage: float) -> float:
+    """The accuracy if only this share of the queries is answered, on a line between the shares that bins allow."""
+    shares, accuracies = zip(*found.selective, strict=True)
+    return float(np.interp(coverage, shares, accuracies))
+
+
 def short(number: int) -> str:
     """A number in thousands or millions."""
     return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number / 1e3:.3g} k"
@@ -181,7 +211,9 @@ def svg(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def curves(lines: Mapping[str, Mapping[int, Interval | float]], looks: Mapping[str, Look], x: str, y: str) -> str:
+def curves(
+    lines: Mapping[str, Mapping[int | float, Interval | float]], looks: Mapping[str, Look], x: str, y: str
+) -> str:
     """Values against something counted, a line for each learner, as the data URL of an SVG."""
     figure = Figure((2.5, 1.8) if y == "loss" else (6.2, 3.1), layout="constrained")
     axes = figure.subplots()
@@ -194,6 +226,9 @@ def curves(lines: Mapping[str, Mapping[int, Interval | float]], looks: Mapping[s
     at = sorted({x for line in lines.values() for x in line})
     axes.xaxis.set_major_locator(FixedLocator(at) if len(at) < 9 else MaxNLocator("auto", integer=True))
     axes.set_xlim(left=0)
+    if x.startswith("coverage"):
+        axes.xaxis.set_major_locator(MaxNLocator("auto"))
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
     if y == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     return svg(figure)

@@ -1,8 +1,8 @@
 """Adapted tasks on disk: what a learner remembers of some examples, with all that is needed to ask it.
 
-A file is safetensors with a JSON description: the memory, the names of the classes, how items are encoded, and the
-learner's weights, or for one that ships with quickstudy its name and the hash of its weights. Examples are in it only
-where they are what the method remembers.
+A file is safetensors with a JSON description: the memory, the names of the classes, how items are encoded, what the
+examples told of those to come, and the learner's weights, or for one that ships with quickstudy its name and the hash
+of its weights. Examples are in it, encoded, only where they are what the method remembers; the description says which.
 """
 
 import hashlib
@@ -10,19 +10,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from quickstudy.catalogue import Setting, build
 from quickstudy.checkpoint import load_tensors, save_tensors
+from quickstudy.conformal import Calibration, Own
 from quickstudy.contract import MetaLearner, memory_of, parts_of
 from quickstudy.estimators import FewShotClassifier
-from quickstudy.ready import Arrays, Ready, load
+from quickstudy.inputs import ARRAYS
+from quickstudy.none_of_these import embeddings, sees_embeddings
+from quickstudy.ready import Ready, load, of_run
 
-MEMORY, LEARNER = "memory.", "learner."
+MEMORY, LEARNER, OWN = "memory.", "learner.", "own."
 
 
 def save_task(classifier: FewShotClassifier, path: str | Path) -> None:
     """Writes what a fitted classifier has learned, as one file that `load_task` reads; a pickle never.
+
+    Its description says under "holds_examples" whether the memory is the examples, encoded or embedded.
 
     Raises:
         NotFittedError: It has not been fitted.
@@ -34,13 +41,16 @@ def save_task(classifier: FewShotClassifier, path: str | Path) -> None:
     tensors = {MEMORY + name: tensor for name, tensor in parts.items()}
     if "shipped" not in ready.source:
         tensors |= {LEARNER + name: tensor for name, tensor in ready.learner.state_dict().items()}
-    names = getattr(classifier, "feature_names_in_", None)
+    own = classifier.own()
+    tensors |= {OWN + name: torch.as_tensor(value) for name, value in own._asdict().items() if value is not None}
+    names, told = getattr(classifier, "feature_names_in_", None), classifier.calibration_
     about = {
         "task": kind,
         "classes": classifier.classes_.tolist(),
+        "holds_examples": holds_examples(classifier),
         "source": ready.source,
         "hash": fingerprint(ready.learner),
-        "temperature": classifier.temperature_,
+        "calibration": None if told is None else told._asdict(),
         "inputs": ready.inputs.about(classifier.encode_),
         "features": getattr(classifier, "n_features_in_", None),
         "feature_names": None if names is None else names.tolist(),
@@ -65,7 +75,10 @@ def load_task(path: str | Path, learner: MetaLearner | None = None) -> FewShotCl
     ready = rebuilt(path, tensors, about, learner)
     classifier = FewShotClassifier(about["source"].get("shipped", ready))
     classifier.ready_, classifier.classes_ = ready, np.array(about["classes"])
-    classifier.temperature_, classifier.encode_ = about["temperature"], ready.inputs.of(about["inputs"])
+    told, classifier.holds_examples_ = about["calibration"], about["holds_examples"]
+    classifier.calibration_, classifier.encode_ = told and Calibration(**told), ready.inputs.of(about["inputs"])
+    own = {name: tensors.get(OWN + name) for name in Own._fields}
+    classifier.support_, classifier.own_ = None, Own(own["right"].numpy(), own["unlike"].numpy(), own["centres"])
     parts = {name.removeprefix(MEMORY): tensor for name, tensor in tensors.items() if name.startswith(MEMORY)}
     classifier.memory_ = memory_of(about["task"], parts)
     if about["features"] is not None:
@@ -73,6 +86,24 @@ def load_task(path: str | Path, learner: MetaLearner | None = None) -> FewShotCl
     if about["feature_names"] is not None:
         classifier.feature_names_in_ = np.array(about["feature_names"], dtype=object)
     return classifier
+
+
+@torch.no_grad()
+def holds_examples(classifier: FewShotClassifier) -> bool:
+    """Whether every example, encoded or embedded, stands in the memory; of a task from a file, what that said."""
+    if classifier.support_ is None:
+        return classifier.holds_examples_
+    x, learner = classifier.support_[0], classifier.ready_.learner
+    forms = [x, embeddings(learner, x[None])[0]] if sees_embeddings(learner) else [x]
+    return any(stands_in(form, part) for form in forms for part in parts_of(classifier.memory_)[1].values())
+
+
+def stands_in(rows: Shaped[Tensor, "example *x"], part: Tensor) -> bool:
+    """Whether each of some rows is somewhere in a tensor, as its last axes."""
+    if part.shape[1 - rows.ndim :] != rows.shape[1:]:
+        return False
+    found = part.flatten(0, -rows.ndim).flatten(1)
+    return all(bool((found == row).all(1).any()) for row in rows.flatten(1))
 
 
 def rebuilt(path: str | Path, tensors: dict, about: dict, learner: MetaLearner | None) -> Ready:
@@ -89,7 +120,11 @@ def rebuilt(path: str | Path, tensors: dict, about: dict, learner: MetaLearner |
             own.load_state_dict(weights)
         except RuntimeError as error:
             raise ValueError(f"{path} was adapted by another learner than this {type(own).__name__}: {error}") from None
-        ready = Ready(own.eval(), Arrays(), source=source)
+        ready = (
+            of_run(own, Setting(**source["setting"]), source["method"])
+            if "method" in source
+            else Ready(own.eval(), ARRAYS)
+        )
     if fingerprint(ready.learner) != about["hash"]:
         raise ValueError(
             f"{path} was adapted by another version of this learner, which would misread it; adapt it again."

@@ -12,99 +12,136 @@ from rich.console import Console
 from rich.table import Table
 
 from quickstudy.atomic import write_atomically
-from quickstudy.data.rows import label_column, read_rows
 from quickstudy.estimators import FewShotClassifier
+from quickstudy.ready import opened
 from quickstudy.shipping import load_task, save_task
+from quickstudy.user_items import Labelled, Queries, read_labelled, read_queries
 
 out = Console(width=None if sys.stdout.isatty() else 120)
+Learner = Annotated[
+    str, typer.Argument(help="table, images, handwriting, text or molecules, which ship; or a run's folder.")
+]
 Label = Annotated[str | None, typer.Option("--label", help="The column of labels; found by its name unless given.")]
+Column = Annotated[
+    str | None, typer.Option("--column", help="The column of texts or molecules; found by its name unless given.")
+]
 SHOWN = 50
 """Rows of the printed table, at most; --json has them all."""
+STRANGE = 0.95
+"""How unlike its examples a query is that is called none of these: more than this share of such examples."""
 
 
 def adapt_command(
-    learner: Annotated[str, typer.Argument(help="A learner that ships with quickstudy: table.")],
-    support: Annotated[Path, typer.Argument(help="Labelled examples: .csv, .tsv, .jsonl or .parquet.")],
+    learner: Learner,
+    support: Annotated[
+        Path, typer.Argument(help="Labelled examples: a folder of class folders, or .csv, .tsv, .jsonl or .parquet.")
+    ],
     file: Annotated[Path, typer.Option("--out", help="The file to write the adapted task to.")],
     label: Label = None,
+    column: Column = None,
 ) -> None:
     """Learn from a few labelled examples, and write what was learned to one file, for predict.
 
     Example: quickstudy adapt table few.csv --out task.safetensors
+
+    Example: quickstudy adapt images examples/ --out task.safetensors
     """
-    classifier, names, _ = learned(learner, support, label)
-    classifier.feature_names_in_ = np.array(names, dtype=object)
+    classifier, examples = learned(learner, support, label, column)
+    if examples.columns:
+        classifier.feature_names_in_ = np.array(examples.columns, dtype=object)
     save_task(classifier, file)
+    holds = "which holds the examples, encoded" if load_task(file).holds_examples_ else "which holds no example"
     out.print(
-        f"{len(classifier.classes_)} classes: {', '.join(classifier.classes_)}; written to {file}", soft_wrap=True
+        f"{len(classifier.classes_)} classes: {', '.join(classifier.classes_)}; written to {file}, {holds}",
+        soft_wrap=True,
     )
     out.print(f"next: quickstudy predict {shlex.quote(str(file))} QUERY...", soft_wrap=True)
 
 
 def predict_command(
-    learner: Annotated[str, typer.Argument(help="A learner that ships with quickstudy (table), or an adapted task.")],
+    learner: Annotated[
+        str,
+        typer.Argument(help="table, images, handwriting, text or molecules; a run's folder; or an adapted task."),
+    ],
     files: Annotated[list[str], typer.Argument(help="SUPPORT QUERY..., or of an adapted task QUERY... alone.")],
     label: Label = None,
+    column: Column = None,
+    missed: Annotated[
+        float, typer.Option("--missed", help="The share of queries whose right class their set may lack.")
+    ] = 0.1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every answer here.")] = None,
 ) -> None:
     """Learn from a few labelled examples and answer queries; or answer them by a task that was adapted before.
 
-    Where queries have the column of labels too, the share of right answers is told; it is never learned from.
+    SUPPORT is a folder of class folders with pictures, or a file of rows with a column of labels. QUERY is a file, a
+    folder of pictures, or - for standard input. Where queries have labels too, the share of right answers is told; it
+    is never learned from.
 
     Example: quickstudy predict table few.csv others.csv
+
+    Example: quickstudy predict images examples/ new.jpg more/
 
     Example: quickstudy predict task.safetensors others.csv --json answers.json
     """
     if Path(learner).is_file():
         classifier, queries = load_task(learner), files
-        if not hasattr(classifier, "feature_names_in_"):
-            raise ValueError(f"{learner} was saved from arrays and knows no names of columns; write one with adapt.")
-        names = vars(classifier).pop("feature_names_in_").tolist()  # rows come without names from here on
+        columns = vars(classifier).pop("feature_names_in_", None)  # rows come without names from here on
+        columns = None if columns is None else columns.tolist()
     else:
         if len(files) < 2:
             raise ValueError(f"what shall {learner!r} learn from, and what answer? Name SUPPORT and QUERY files.")
-        classifier, names, label = learned(learner, Path(files[0]), label)
-        queries = files[1:]
-    answers = [answer for file in queries for answer in answered(classifier, file, names, label)]
+        classifier, examples = learned(learner, Path(files[0]), label, column)
+        queries, columns, label = files[1:], examples.columns, examples.label
+    read = read_queries(queries, classifier.ready_.inputs.kind, columns, label)
+    answers = answered(classifier, read, missed)
     if json_file:
-        about = {"classes": classifier.classes_.tolist(), "answers": answers}
+        about = {"classes": classifier.classes_.tolist(), "missed": missed, "answers": answers}
         write_atomically(json_file, json.dumps(about, indent=1).encode())
     show(answers)
 
 
-def learned(learner: str, support: Path, label: str | None) -> tuple[FewShotClassifier, list[str], str]:
-    """A classifier fitted to the rows of a file, the names of its columns, and that of the labels."""
-    rows = read_rows(support)
-    column = label_column(rows, label, support)
-    examples = rows.without(column)
-    out.print(f"labels: column {column!r} of {support}; learned from: {', '.join(examples.names)}", soft_wrap=True)
-    return FewShotClassifier(learner).fit(examples.values, rows.column(column).astype(str)), examples.names, column
+def learned(learner: str, support: Path, label: str | None, column: str | None) -> tuple[FewShotClassifier, Labelled]:
+    """A classifier fitted to labelled examples, and these."""
+    ready = opened(learner)
+    examples = read_labelled(support, ready.inputs.kind, label, column)
+    out.print(examples.said, soft_wrap=True)
+    return FewShotClassifier(ready).fit(examples.items, examples.labels), examples
 
 
-def answered(classifier: FewShotClassifier, file: str, names: list[str], label: str | None) -> list[dict]:
-    """What a classifier answers to the rows of a file, and the label where the file has it."""
-    rows = read_rows(file)
-    probabilities = classifier.predict_proba(rows.like(names, file))
-    truth = rows.column(label).astype(str) if label in rows.names else [None] * len(rows.values)
+def answered(classifier: FewShotClassifier, queries: Queries, missed: float) -> list[dict]:
+    """What a classifier answers, and the label where a query has one."""
+    every = (
+        classifier.predict_proba(queries.items),
+        classifier.predict_set(queries.items, missed),
+        classifier.none_of_these(queries.items),
+    )
+    names, pictures = set(classifier.classes_), classifier.ready_.inputs.kind == "pictures"
+    told = [None if pictures and name not in names else name for name in queries.labels]  # any folder may hold pictures
     return [
         {
             "file": file,
-            "row": number,
+            **({} if row is None else {"row": row}),
             "label": str(classifier.classes_[each.argmax()]),
             "confidence": float(each.max()),
+            "set": classifier.classes_[within].tolist(),
+            "none_of_these": float(none),
             "probabilities": each.tolist(),
-            **({} if true is None else {"true": str(true)}),
+            **({} if true is None else {"true": true}),
         }
-        for number, (each, true) in enumerate(zip(probabilities, truth, strict=True), 1)
+        for (file, row), true, each, within, none in zip(queries.places, told, *every, strict=True)
     ]
 
 
 def show(answers: list[dict]) -> None:
     """Prints answers as a table, the first of them where there are many."""
     known = [answer for answer in answers if "true" in answer]
-    table = Table("file", "row", "label", "confidence", *(["true"] if known else []), box=None)
+    rows = any("row" in answer for answer in answers)
+    names = ["file", *(["row"] if rows else []), "label", "confidence", "set", *(["true"] if known else [])]
+    table = Table(*names, box=None)
     for answer in answers[:SHOWN]:
-        cells = [answer["file"], str(answer["row"]), answer["label"], f"{answer['confidence']:.1%}"]
+        strange = answer["none_of_these"] > STRANGE
+        cells = [answer["file"], *([str(answer.get("row", ""))] if rows else []), answer["label"]]
+        cells += [f"{answer['confidence']:.1%}", ", ".join(answer["set"]) + (" (none of these?)" if strange else "")]
         table.add_row(*cells, *([answer.get("true", "")] if known else []))
     out.print(table)
     if len(answers) > SHOWN:

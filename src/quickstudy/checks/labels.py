@@ -63,7 +63,9 @@ def of_others(ready: Ready, x: Any, items: Sequence[str], labels: Sequence[str])
     classes, numbers = np.unique(labels, return_inverse=True)
     log = left_out(ready.learner, ready.inputs.fit(x)(x), torch.as_tensor(numbers), len(classes))
     told = ~log.isnan().any(1).numpy()
-    probabilities = (log / ready.temperature(len(labels) / len(classes))).softmax(-1).double().numpy()
+    told_of_others = ready.calibration(len(labels) / len(classes))
+    temperature = told_of_others.temperature if told_of_others else 1.0
+    probabilities = (log / temperature).softmax(-1).double().numpy()
     kept = np.flatnonzero(told).tolist()
     return LeftOut([items[i] for i in kept], [labels[i] for i in kept], classes.tolist(), probabilities[kept])
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Bool
 from PIL import Image, UnidentifiedImageError
 
@@ -23,9 +22,8 @@ from quickstudy.checks.findings import (
     of_same,
     with_doubts,
 )
-from quickstudy.data.files import read_image
 from quickstudy.data.folder import SUFFIXES, class_folders
-from quickstudy.ready import Ready, opened
+from quickstudy.ready import opened
 
 SIDE = 16
 """Differences of neighbouring pixels in a row of a difference hash, and its rows."""
@@ -65,8 +63,8 @@ def check_pictures(folder: str | Path, learner: Any = None) -> Checked:
 
     Args:
         folder: Holds a folder per class, with .png or .jpg files.
-        learner: Of pictures, that is to say which labels it doubts: a `Ready` one or the folder of a run. None: no
-            labels are doubted.
+        learner: Of pictures, that is to say which labels it doubts: "images", "handwriting", a `Ready` one or the
+            folder of a run. None: no labels are doubted.
 
     Raises:
         FileNotFoundError: No such folder.
@@ -74,7 +72,8 @@ def check_pictures(folder: str | Path, learner: Any = None) -> Checked:
     """
     folder, pictures, findings = Path(folder), [], []
     ready = None if learner is None else opened(learner)
-    how = None if ready is None else size_and_mode(ready)
+    if ready is not None and ready.inputs.kind != "pictures":
+        raise ValueError(f"{learner!r} takes {ready.inputs.kind}; pass a learner of pictures with --learner.")
     classes = class_folders(folder)
     for path in (path for one in classes for path in sorted(one.iterdir()) if not path.name.startswith(".")):
         item, label = str(path.relative_to(folder)), path.parent.name
@@ -93,25 +92,11 @@ def check_pictures(folder: str | Path, learner: Any = None) -> Checked:
     findings += odd("size", [f"{picture.size[0]}x{picture.size[1]}" for picture in pictures], items, labels)
     findings += odd("colours", [picture.mode for picture in pictures], items, labels)
     checked = Checked(counts, findings)
-    if ready is None or how is None:
+    if ready is None:
         return replace(checked, note="no learner was named that could doubt labels; pass one with --learner.")
     kept = [pictures[i] for i in first_of_each(contents, labels)]
-    x = [read_image(picture.path, picture.item, *how) for picture in kept]
-    return with_doubts(
-        checked, ready, torch.stack(x).numpy() / np.float32(255), [p.item for p in kept], [p.label for p in kept]
-    )
-
-
-def size_and_mode(ready: Ready) -> tuple[int, str]:
-    """How large the pictures are that a learner takes, and in which colours.
-
-    Raises:
-        ValueError: A learner that does not tell.
-    """
-    setting = ready.source.get("setting")
-    if setting is None:
-        raise ValueError("pictures need a learner that was trained on such: pass the folder of a run, with --learner.")
-    return setting["size"], "L" if setting["channels"] == 1 else "RGB"
+    names, labels = [picture.item for picture in kept], [picture.label for picture in kept]
+    return with_doubts(checked, ready, [picture.path for picture in kept], names, labels)
 
 
 def looked_at(path: Path, item: str, label: str) -> Picture:
@@ -143,8 +128,9 @@ def near(pictures: Sequence[Picture]) -> Iterator[tuple[int, int]]:
     """Pairs of pictures that are nearly the same, such as one saved again, in another size or a little brighter.
 
     Each has a difference hash (Krawetz, 2013): whether brightness rises from each pixel of a row to the next, in a grey
-    version of 17 x 16 pixels. Two are nearly the same if of the steps up of either all but 15% are the other's too. The
-    share is taken of these and not of all steps, as in a drawing on flat ground most steps are level in every picture.
+    version of 17 x 16 pixels. Two are nearly the same if of the steps up of either all but a fifth are the other's too.
+    The share is taken of these and not of all steps, as in a drawing on flat ground most steps are level in every
+    picture. https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html
     """
     steps = np.array([picture.steps for picture in pictures], dtype=np.float32).reshape(-1, SIDE * SIDE)
     ups = steps.sum(1)

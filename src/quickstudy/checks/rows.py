@@ -38,7 +38,7 @@ def check_rows(rows: RowsRead, label: str, learner: Any = "table") -> Checked:
         ValueError: A learner that takes no rows.
     """
     ready, examples = opened(learner), rows.without(label)
-    if not ready.inputs.rectangular:
+    if ready.inputs.kind != "rows":
         raise ValueError(f"{learner!r} takes no rows of tables; take 'table'.")
     names = ["" if missing(value) or not str(value).strip() else str(value) for value in rows.column(label)]
     keys = list(zip(*(comparable(column) for column in examples.values.T), strict=True))

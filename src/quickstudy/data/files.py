@@ -6,18 +6,24 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pooch
 import torch
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from quickstudy.atomic import write_atomically
+
+MOST_PIXELS = 50_000_000
+"""A picture of more is refused: it is likelier made to fill the memory than a photograph."""
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+"""What Pillow raises for files that hold no picture, part of one, or one of far too many pixels."""
 
 
 def data_directory(data_dir: str | Path | None) -> Path | None:
@@ -92,25 +98,45 @@ def open_zip(path: Path, needed: str) -> ZipFile:
         ) from None
 
 
-def read_image(file, name: str, size: int, mode: str = "L") -> UInt8[Tensor, "channel {size} {size}"]:
-    """One picture as bytes, resized to size x size pixels.
+def read_image(picture: Any, name: str, size: int, mode: str = "L") -> UInt8[Tensor, "channel {size} {size}"]:
+    """One picture as bytes: turned as its camera says, on white where it is transparent, and resized to a square.
 
     Args:
-        file: A path, or the bytes of an image file.
+        picture: A path, the bytes of an image file, a PIL picture, or an array of bytes, [height, width] or [h, w, 3].
         name: What to call it in an error.
         size: Height and width in pixels.
         mode: "L" for one grey channel, "RGB" for three.
 
     Raises:
-        ValueError: Not a picture, or a broken one.
+        ValueError: Not a picture, a broken one, or one of more than 50 million pixels.
     """
     try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+        with opened_image(picture) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"it has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
+            image = ImageOps.exif_transpose(image)
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             image = image.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
             pixels = torch.from_numpy(np.array(image))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{name} is not a readable picture ({error}). Remove it, or save it again.") from None
     return pixels[None] if mode == "L" else pixels.permute(2, 0, 1).contiguous()
+
+
+def opened_image(picture: Any) -> Image.Image:
+    """A picture, of which perhaps only the head has been read yet; errors are those of `UNREADABLE`."""
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
+            raise ValueError(
+                f"an array of {picture.dtype} of shape {list(picture.shape)}; needed bytes (uint8) of shape "
+                f"[height, width] or [height, width, 3]"
+            )
+        return Image.fromarray(picture)
+    if isinstance(picture, Image.Image):
+        return picture.copy()
+    return Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
 
 
 def cached(places: list[Path], key: str, make: Callable[[], tuple[Tensor, dict]]) -> tuple[Tensor, dict]:

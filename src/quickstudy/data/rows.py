@@ -112,8 +112,10 @@ def from_parquet(path: Path) -> RowsRead:
         raise ValueError(str(error)) from None
 
 
-def label_column(rows: RowsRead, asked: str | None, path: str | Path) -> str:
+def label_column(rows: RowsRead, asked: str | None, path: str | Path, content: str | None = None) -> str:
     """The name of the column of labels: the one asked for, one that is called like it, or the last.
+
+    It is not the column of content, where that is known.
 
     Raises:
         ValueError: No column of that name, or no other column beside it.
@@ -122,5 +124,6 @@ def label_column(rows: RowsRead, asked: str | None, path: str | Path) -> str:
         raise ValueError(f"{path} has no column {asked!r}; it has {', '.join(rows.names)}.")
     if len(rows.names) < 2:
         raise ValueError(f"{path} has one column, {rows.names[0]!r}; needed one of labels and others to learn from.")
-    usual = [name for name in rows.names if name.lower() in LABELS]
-    return asked or (usual[0] if usual else rows.names[-1])
+    others = [name for name in rows.names if name != content]
+    usual = [name for name in others if name.lower() in LABELS]
+    return asked or (usual[0] if usual else others[-1])

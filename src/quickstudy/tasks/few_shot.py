@@ -37,7 +37,7 @@ class FewShot:
     def __init__(
         self, data: LabelledData, ways: Range = 5, shots: Range = 1, queries: int = 15, *, within_groups: bool = False
     ):
-        self.data, self.queries = data, queries
+        self.data, self.queries, self.within_groups = data, queries, within_groups
         self.ways, self.shots = bounds("ways", ways, 2), bounds("shots", shots, 1)
         if queries < 1:
             raise ValueError(f"a task needs at least 1 query per class, not {queries}.")

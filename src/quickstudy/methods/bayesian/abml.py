@@ -22,8 +22,8 @@ class ABML(MetaLearner):
     own, after descent from the prior on the free energy of its support set: minus the mean log-likelihood, plus
     kl_weight times the divergence from the prior. A prediction is the mixture over networks drawn from them.
 
-    Networks are drawn by noise that is new while training and fixed when evaluating. It deviates from the paper in
-    the divergence's weight, a constant where the bound has 1 / (number of examples), and has no prior over the prior.
+    Their noise is new while training and fixed when evaluating. It deviates from the paper: no prior over the prior,
+    and the divergence has one constant weight, where the bound (eq. 5) has 1 / examples, lowered in the inner loop.
 
     Args:
         net: Any module from inputs to logits, or to means, that keeps no running statistics; see `MAML`.

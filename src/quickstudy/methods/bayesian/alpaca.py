@@ -59,7 +59,7 @@ class ALPaCA(MetaLearner):
             whitened = torch.linalg.solve_triangular(memory["cholesky"], z.mT, upper=False)
             spread = whitened.square().sum(1)[..., None]  # phi' precision^-1 phi: [T, Q, 1]
             if self.log_scale is None:
-                return gaussian(mean, (variance * (1 + spread)).sqrt())  # eq. 7
+                return gaussian(mean, (variance * (1 + spread)).sqrt())  # eqs. 7-8
             scale = self.log_scale.exp()
             return categorical(scale * mean / (1 + math.pi / 8 * scale**2 * variance * spread).sqrt())
 

@@ -1,6 +1,6 @@
 """A mixture of deep kernels: deep kernel transfer (Patacchiola et al., 2020) with a prior over hyper-parameters.
 
-https://arxiv.org/abs/1910.05199; Rasmussen & Williams (2006), section 5.2, for a prior over hyper-parameters.
+https://arxiv.org/abs/1910.05199; Rasmussen & Williams (2006), chapter 5, for a prior over hyper-parameters.
 """
 
 import math

@@ -22,10 +22,12 @@ class DeepKernelTransfer(MetaLearner):
     A task is remembered by what the exact posterior needs: its embeddings, the Cholesky factor of their covariance,
     and the weights of its labels. It learns by the marginal likelihood of support and query set together.
 
-    Classification is a regression for each class, on labels in {-1, 1} (section 3.2). A label of mean m and variance v
-    is 1 rather than -1 with probability sigmoid(2 m / v), and given that it is 1 for one class alone, the classes have
-    the softmax of 2 m / v. The paper takes the largest sigmoid(m), which is the same class, as v is of all classes the
-    same; but with means near 1 at most, no sigmoid of them alone is ever sure.
+    Classification is a regression for each class, on labels in {-1, 1}, as in the paper. A label of mean m and
+    variance v is 1 rather than -1 with probability sigmoid(2 m / v), and given that it is 1 for one class alone, the
+    classes have the softmax of 2 m / v. The paper takes the largest sigmoid(m), which is the same class, as v is of
+    all classes the same; but with means near 1 at most, no sigmoid of them alone is ever sure. In the authors' code
+    each class number has a kernel size and a constant mean of its own, and noise is fixed at 0.1; here classes share
+    one kernel, the mean is 0, and noise, which begins at 0.1, is learned.
 
     Args:
         encoder: From inputs to embeddings.

@@ -13,14 +13,15 @@ from quickstudy.tensors import gaussian_outputs, number_of_ways, out_features, p
 
 
 class TransformerNeuralProcess(MetaLearner):
-    """Read pairs of input and target as tokens, and queries as tokens whose target is missing (TNP-D, section 4.2).
+    """Read pairs of input and target as tokens, and queries as tokens whose target is missing (TNP-D, section 3.2).
 
     Across tasks a transformer learns to fill in targets; a task is remembered by the keys and values of its support
     set in every layer. Queries attend to the support set and never to each other, so each answer is a marginal. It
     deviates from the paper: a flag tells a missing target from one of zero; a linear map beside the embedding network
     keeps alike what is alike, without which classification may stay at chance; the layers are those of
-    `InContextTransformer`, normalised before and not after; the standard deviation is a softplus with a floor. In
-    classification, which the paper has not, the target of a pair is its label, one of at most `ways`.
+    `InContextTransformer`, normalised before and not after, and twice as wide inside; the standard deviation is a
+    softplus with a floor, in place of an exponential. In classification, which the paper has not, the target of a pair
+    is its label, one of at most `ways`.
 
     Args:
         encoder: From inputs to embeddings.

@@ -31,7 +31,8 @@ class FEAT(MetaLearner):
     Across tasks an embedding is learned, and a transformer from a set of prototypes to a set of prototypes; a task is
     remembered by its adapted prototypes. A query takes the softmax over minus its squared distances to them, divided
     by a temperature. The contrastive term of the loss adapts the examples of each class, support and query together,
-    and asks of every example's embedding to lie nearest to the centre of its own class so adapted.
+    and asks of every example's embedding to lie nearest to the centre of its own class so adapted. It deviates from
+    the authors' code, which begins with a pre-trained encoder, and drops attention weights too, at a rate of 0.1.
 
     Args:
         encoder: From inputs to embeddings.

@@ -15,11 +15,12 @@ class Mahalanobis(MetaLearner):
 
     Across tasks an embedding is learned; a task is remembered by the mean of each class and the Cholesky factor of its
     regularised covariance, so memory grows with the square of the embedding's length. The paper's encoder, which
-    another network adapts to each task, is left out: this is its classifier, on any encoder.
+    another network adapts to each task, is left out: this is its classifier, on any encoder. Logits are minus half
+    the squared distances, as of Gaussians; the authors' code leaves the half out.
 
     Args:
         encoder: From inputs to embeddings.
-        beta: Weight of the identity in every covariance.
+        beta: Weight of the identity in every covariance; 1 in the authors' code.
 
     Raises:
         ValueError: A beta that is not positive, with which a covariance may have no inverse.

@@ -65,7 +65,7 @@ class MatchingNetwork(MetaLearner):
         full_context: Embed each example in the light of the support set (section 2.1.2), whose order then matters.
         steps: How often a query then reads the support set.
         scale: By which cosines are multiplied before the softmax; 1 in the paper, where even a perfect match outweighs
-            an opposite no more than 7 times, so that likelihoods stay low and training is slow.
+            an opposite no more than 7.4 times, so that likelihoods stay low and training is slow.
     """
 
     embedding = "encoder"

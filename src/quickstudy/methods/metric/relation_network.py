@@ -15,9 +15,9 @@ class RelationNetwork(MetaLearner):
     """Learn how to compare, beside what to compare.
 
     Across tasks an encoder and a relation module are learned, which scores from 0 to 1 how a query is related to a
-    class (eq. 1); a task is remembered by the mean embedding of each class. Scores are trained by their squared error
-    from 1 for the query's class and 0 for the others (eq. 2). What makes that smallest is each class's probability,
-    so `predict` takes the scores for probabilities, divided by their sum.
+    class; a task is remembered by the mean embedding of each class. Scores are trained by their squared error from 1
+    for the query's class and 0 for the others. What makes that smallest is each class's probability, so `predict`
+    takes the scores for probabilities, divided by their sum.
 
     The paper adds the embeddings of a class up, where this takes their mean, so that shots may differ; and it compares
     feature maps by convolutions, where the default here compares vectors by an MLP, whose first layer begins with
@@ -48,7 +48,7 @@ class RelationNetwork(MetaLearner):
         """The mean squared error of the relation scores."""
         query = episodes.query
         scores = self._relations(self.adapt(episodes.support), query.x).sigmoid()
-        errors = (scores - one_hot(query.y, number_of_ways(query))).square().mean(-1)  # eq. 2: [T, Q]
+        errors = (scores - one_hot(query.y, number_of_ways(query))).square().mean(-1)  # [T, Q]
         return ((errors * valid(query)).sum(1) / valid(query).sum(1)).mean()
 
     def _relations(
@@ -56,7 +56,7 @@ class RelationNetwork(MetaLearner):
     ) -> Float[Tensor, "task query way"]:
         z = per_task(self.encoder, x)  # [T, Q, *D]
         pairs = torch.cat(torch.broadcast_tensors(memory[:, None], z[:, :, None]), 3)  # [T, Q, W, 2 D, ...]
-        return per_task(self.relation, pairs.flatten(1, 2)).view(pairs.shape[:3])  # eq. 1, before the sigmoid
+        return per_task(self.relation, pairs.flatten(1, 2)).view(pairs.shape[:3])  # before the sigmoid
 
 
 def comparison(d: int, hidden: int) -> MLP:

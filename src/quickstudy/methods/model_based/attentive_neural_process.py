@@ -15,16 +15,15 @@ class AttentiveNeuralProcess(MetaLearner):
     """Learn to summarise a support set anew for every query, from the examples that are like it.
 
     A task is remembered by a key and a value for each support example; a query attends to them with several heads, and
-    a decoder reads it beside what they brought (section 3). Of the paper's model this is the deterministic path without
-    self-attention, known as CANP; the latent path is left out. In classification, which the paper has not, the query
-    attends to each class's examples by themselves, and one decoder scores each class, so that the number of ways is
-    free.
+    a decoder reads it beside what they brought (section 3). Of the paper's model this is the deterministic path
+    without self-attention; the latent path is left out. In classification, which the paper has not, the query attends
+    to each class's examples by themselves, and one decoder scores each class, so that the number of ways is free.
 
     Args:
         encoder: From inputs to embeddings.
         targets: The length of a regression target; None for classification.
         hidden: Width of the networks, and length of keys and values.
-        heads: Heads of attention.
+        heads: Heads of attention (8 in the paper).
         least_std: The least standard deviation that is predicted.
     """
 

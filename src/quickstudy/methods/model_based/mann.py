@@ -28,7 +28,7 @@ class MANN(MetaLearner):
         width: Their length.
         heads: How many keys are written, and how many rows read, at a step; no more than there are slots.
         hidden: Width of the controller.
-        decay: Of the usage of a slot, per step (gamma).
+        decay: Of the usage of a slot, per step (gamma; 0.99 in the paper).
         feed_forward: A controller of one hidden layer, with no state of its own, in place of the LSTM.
     """
 
@@ -92,16 +92,16 @@ def access(
 ) -> State:
     """The memory after each head has written its key, to where it read before or to a slot used least, and read."""
     order = state["usage"].argsort(stable=True)[:, : keys.shape[1]]
-    least = one_hot(order, state["usage"].shape[1]).to(keys.dtype)  # eq. 6: [T, heads, slots]
-    write = gates * state["read"] + (1 - gates) * least  # eq. 7
-    slots = state["slots"] * (1 - least.sum(1)[..., None]) + write.mT @ keys  # eq. 8
-    read = (normalize(keys, dim=-1) @ normalize(slots, dim=-1).mT).softmax(-1)  # eqs. 2-3
-    return {"slots": slots, "read": read, "usage": decay * state["usage"] + (read + write).sum(1)}  # eq. 5
+    least = one_hot(order, state["usage"].shape[1]).to(keys.dtype)  # w^lu: [T, heads, slots]
+    write = gates * state["read"] + (1 - gates) * least  # w^w
+    slots = state["slots"] * (1 - least.sum(1)[..., None]) + write.mT @ keys  # M
+    read = (normalize(keys, dim=-1) @ normalize(slots, dim=-1).mT).softmax(-1)  # w^r
+    return {"slots": slots, "read": read, "usage": decay * state["usage"] + (read + write).sum(1)}  # w^u
 
 
 def recall(state: State) -> Float[Tensor, "task d"]:
     """What the heads have read."""
-    return (state["read"] @ state["slots"]).flatten(1)  # eq. 4
+    return (state["read"] @ state["slots"]).flatten(1)  # r
 
 
 def where(exists: Bool[Tensor, " task"], new: Tensor, old: Tensor) -> Tensor:

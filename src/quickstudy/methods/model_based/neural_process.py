@@ -16,7 +16,7 @@ class NeuralProcess(MetaLearner):
     A task is remembered by the mean of its support examples' representations (eqs. 1-2), one mean per class in
     classification; a decoder reads the query beside it (eq. 3). It deviates from the paper in classification: one
     decoder scores each class by that class's mean, where the paper decodes all means side by side, so that the number
-    of ways is free and no class is special.
+    of ways is free and no class is special. The decoder has three layers, where the paper's has five.
 
     Args:
         encoder: From inputs to embeddings.

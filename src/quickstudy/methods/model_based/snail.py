@@ -32,7 +32,7 @@ class DenseBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Causal attention with one head, whose output is appended to its input (figure 2c)."""
+    """Causal attention with one head, whose output is appended to its input (figure 2b)."""
 
     def __init__(self, channels: int, key_size: int, value_size: int):
         super().__init__()
@@ -61,7 +61,8 @@ class SNAIL(MetaLearner):
     """Read the support set as a sequence, and answer a query as its next item.
 
     Across tasks, temporal convolutions and attention learn which past items to bring forward; a task is remembered
-    by what each layer saw of the support sequence, so that every query continues it without running it again.
+    by what each layer saw of the support sequence, so that every query continues it without running it again. It
+    deviates from the paper's pseudo-code in its dilations, of 1, 2, 4 and so on where those are of 2, 4, 8 and so on.
 
     Args:
         encoder: From inputs to embeddings.

@@ -17,7 +17,8 @@ class CNAPs(MetaLearner):
     class's modulated embeddings. The number of ways is free.
 
     It deviates from the paper in that one network predicts the modulation of all layers at once, from the support
-    set alone (the paper's variant without the autoregressive part), and in that the encoder is trained with it.
+    set alone (the paper's variant without the autoregressive part), in that nothing holds the modulation small, and
+    in that the encoder is trained with it.
 
     Args:
         encoder: From inputs to embeddings, with normalisation layers that scale and shift.

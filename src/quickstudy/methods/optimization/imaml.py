@@ -25,15 +25,15 @@ from quickstudy.tensors import forbid_running_statistics
 class IMAML(MetaLearner):
     """Learn initial weights near which every task has a good solution, whatever path leads there.
 
-    A task is remembered by the weights that minimise its support loss plus (strength / 2) |w - initial|^2 (eq. 3).
-    The outer gradient is that of the minimum itself, found by conjugate gradients (eq. 7, algorithm 2), so that
+    A task is remembered by the weights that minimise its support loss plus (strength / 2) |w - initial|^2 (eq. 4).
+    The outer gradient is that of the minimum itself, by its implicit Jacobian, found by conjugate gradients, so that
     memory does not grow with the number of inner steps.
 
     Args:
         net: Any module from inputs to logits, or to means; see `MAML`.
-        strength: Of the pull towards the initial weights (lambda).
+        strength: Of the pull towards the initial weights (lambda; 2 in the paper).
         inner_lr: Step size of the descent to the minimum.
-        inner_steps: Its steps, in training and when evaluating (16 in the paper's 5-way experiments).
+        inner_steps: Its steps, in training and when evaluating (16 in the paper's 5-way experiments, 25 in its 20-way).
         cg_steps: Steps of conjugate gradients (5 in the paper).
         likelihood: `categorical` or `gaussian`.
 
@@ -67,7 +67,7 @@ class IMAML(MetaLearner):
             raise Unsuited("the strategy 'vmap' has no implicit gradient; take 'loop' or 'stacked'.")
         start = {name: w.detach() for name, w in initial.items()}
 
-        def regularised(weights: Weights) -> Tensor:  # eq. 3
+        def regularised(weights: Weights) -> Tensor:  # eq. 4
             return objective(weights) + self.strength / 2 * sum(
                 (weights[name] - w).square().sum() for name, w in start.items()
             )
@@ -80,5 +80,5 @@ class IMAML(MetaLearner):
             return {name: x[name] + product[name] / self.strength for name in x}
 
         stacked = strategy == "stacked"
-        solve = partial(conjugate_gradients, matrix, steps=self.cg_steps, stacked=stacked)  # eq. 7
+        solve = partial(conjugate_gradients, matrix, steps=self.cg_steps, stacked=stacked)
         return implicit(found, initial, solve)

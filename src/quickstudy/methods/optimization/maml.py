@@ -15,14 +15,15 @@ class MAML(MetaLearner):
     """Learn initial weights from which a few gradient steps on a support set make a good network.
 
     A task is remembered by its fast weights, the initial ones after `inner_steps` steps of descent on the support
-    loss (eq. 1). The outer gradient runs through those steps, second derivatives and all, unless `first_order`.
+    loss (section 2.2). The outer gradient (eq. 1) runs through those steps, second derivatives and all, unless
+    `first_order`.
 
     Args:
         net: Any module from inputs to logits, or to means. Normalise by the batch, which makes the learner
             transductive, by groups, or not at all.
-        inner_lr: Step size of the inner loop (alpha); 0.4 for Omniglot, 0.01 for sinusoids.
+        inner_lr: Step size of the inner loop (alpha); 0.4 for Omniglot's 5-way tasks, 0.01 for sinusoids.
         inner_steps: Steps of the inner loop while training.
-        test_inner_steps: Steps when evaluating; as many as in training unless given (the paper takes 3 on Omniglot).
+        test_inner_steps: Steps when evaluating; as many as in training unless given (3 for Omniglot's 5-way tasks).
         test_inner_lr: Step size when evaluating; that of training unless given.
         first_order: Leave the second derivatives out (section 5.2).
         adjoint: Compute inner steps anew in the backward pass, so that memory does not grow with them.
@@ -55,7 +56,7 @@ class MAML(MetaLearner):
         steps = self.inner_steps if self.training else self.test_inner_steps
         lr = self.inner_lr if self.training else self.test_inner_lr
         descent = partial(descend, steps=steps, lr=lr, first_order=self.first_order, adjoint=self.adjoint)
-        return adapt_weights(self.net, dict(self.net.named_parameters()), support, self.likelihood, descent)  # eq. 1
+        return adapt_weights(self.net, dict(self.net.named_parameters()), support, self.likelihood, descent)
 
     def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Distribution:
         return self.likelihood(apply_weights(self.net, memory, x))

@@ -20,7 +20,7 @@ from quickstudy.tensors import forbid_running_statistics, norm_parameters
 
 
 class MAMLPlusPlus(MetaLearner):
-    """MAML whose inner step sizes and per-step normalisation are learned beside the initial weights (section 4).
+    """MAML whose inner step sizes and per-step normalisation are learned beside the initial weights.
 
     A task is remembered by its weights after the last inner step. Early in training the query loss after every step
     counts, and second derivatives are left out; both end at a fraction of it. No running statistics are kept per
@@ -30,8 +30,10 @@ class MAMLPlusPlus(MetaLearner):
         net: Any module from inputs to logits, or to means; see `MAML`.
         inner_lr: Where the step sizes begin, of which each step has one for each tensor of weights.
         inner_steps: Steps of the inner loop, in training and when evaluating.
-        multi_step_until: Fraction of training after which only the loss after the last step counts; epoch 15 of 150.
-        first_order_until: Fraction of training from which on second derivatives count; epoch 50 of 150.
+        multi_step_until: Fraction of training after which only the loss after the last step counts; epoch 10 of 100 in
+            the authors' Omniglot runs, 15 of 100 on Mini-ImageNet.
+        first_order_until: Fraction of training from which on second derivatives count; the paper's epoch 50, where the
+            authors' configurations count them from the first.
         per_step_norm: Learn the scales and shifts of normalisation layers for each step, in place of adapting them.
         likelihood: `categorical` or `gaussian`, from the net's outputs to a distribution.
 

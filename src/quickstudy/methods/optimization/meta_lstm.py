@@ -22,11 +22,12 @@ class MetaLSTM(MetaLearner):
     Args:
         net: Any module from inputs to logits, or to means; see `MAML`. It deviates from the paper, whose layers
             normalise by running statistics when evaluating.
-        inner_lr: Where the input gate begins, which is the step size.
-        forget_bias: Of the forget gate, which begins at its logistic function; large, so that nothing is forgotten.
-        steps: Steps over the whole support set (the paper takes more of them with fewer examples).
-        hidden: Units per coordinate of the LSTM through which the gates read (20 in the paper's experiments); with 0
-            they read gradient and loss themselves, in a small fraction of the time and memory.
+        inner_lr: Where the input gate begins, which is the step size (from 0.007 to 0.018 in the authors' code).
+        forget_bias: Of the forget gate, which begins at its logistic function; large, so that nothing is forgotten
+            (from 4 to 5 there).
+        steps: Steps over the whole support set (12 there for 1 shot, fewer for 5).
+        hidden: Units per coordinate of the LSTM through which the gates read (20 there); with 0 they read gradient
+            and loss themselves, in a small fraction of the time and memory.
         likelihood: `categorical` or `gaussian`.
 
     Raises:
@@ -66,7 +67,7 @@ class MetaLSTM(MetaLearner):
                     seen = state[0].unflatten(0, cell.shape)
                 i = self.input(torch.cat([seen, cell[..., None], i[..., None]], -1))[..., 0].sigmoid()  # i_t
                 f = self.forget(torch.cat([seen, cell[..., None], f[..., None]], -1))[..., 0].sigmoid()  # f_t
-                cell = f * cell - i * gradient  # eq. 2
+                cell = f * cell - i * gradient  # c_t
         return named(cell, initial)
 
     def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Distribution:

@@ -15,9 +15,9 @@ from quickstudy.tensors import forbid_running_statistics
 class MetaSGD(MetaLearner):
     """MAML that learns its inner step sizes too, one for each weight, and with their signs the direction of a step.
 
-    Across tasks the initial weights and their step sizes are learned together (eq. 4); a task is remembered by its
-    fast weights, the initial ones less step size times gradient of the support loss, element by element (eq. 3). All
-    step sizes begin equal here, where the paper draws them at random.
+    Across tasks the initial weights and their step sizes are learned together; a task is remembered by its fast
+    weights, the initial ones less step size times gradient of the support loss, element by element. All step sizes
+    begin equal, as in the paper's regression, which draws that number from 0.005 to 0.1.
 
     Args:
         net: Any module from inputs to logits, or to means; see `MAML`.
@@ -48,7 +48,7 @@ class MetaSGD(MetaLearner):
         initial = dict(self.net.named_parameters())
         rates = dict(zip(initial, self.rates, strict=True))
         descent = partial(descend, steps=self.inner_steps, lr=rates, first_order=self.first_order)
-        return adapt_weights(self.net, initial, support, self.likelihood, descent)  # eq. 3
+        return adapt_weights(self.net, initial, support, self.likelihood, descent)
 
     def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Distribution:
         return self.likelihood(apply_weights(self.net, memory, x))

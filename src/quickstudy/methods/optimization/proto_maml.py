@@ -1,4 +1,4 @@
-"""Proto-MAML, of Meta-Dataset (Triantafillou et al., 2020, section 3). https://arxiv.org/abs/1903.03096"""
+"""Proto-MAML, of Meta-Dataset (Triantafillou et al., 2020). https://arxiv.org/abs/1903.03096"""
 
 from functools import partial
 
@@ -18,7 +18,8 @@ class ProtoMAML(MetaLearner):
     Across tasks the initial weights of the encoder are learned. A task is remembered by the weights of encoder and
     head after some gradient steps on the support loss, of which the head's began as 2 c_k and -|c_k|^2, with c_k the
     prototype of class k: up to a constant, its logits are minus the squared distances to the prototypes. The outer
-    gradient runs through that beginning too, first order or not. Any number of ways will do.
+    gradient runs through that beginning too, first order or not. Any number of ways will do. The authors' best
+    runs begin with a pre-trained encoder.
 
     Args:
         encoder: From inputs to embeddings. Normalise as for `MAML`.
@@ -49,7 +50,7 @@ class ProtoMAML(MetaLearner):
     def adapt(self, support: Examples) -> Weights:
         c = class_means(per_task(self.encoder, support.x), support)  # [T, W, D]
         c = c.to(torch.promote_types(c.dtype, torch.float32))  # weights are in full precision, autocast or not
-        head = {"1.weight": 2 * c, "1.bias": -c.square().sum(-1)}  # section 3
+        head = {"1.weight": 2 * c, "1.bias": -c.square().sum(-1)}  # of Snell et al., 2017, eq. 8
         body = {f"0.{name}": w for name, w in self.encoder.named_parameters()}
         steps = self.inner_steps if self.training else self.test_inner_steps
         descent = partial(descend, steps=steps, lr=self.inner_lr, first_order=self.first_order)

@@ -23,7 +23,9 @@ class Reptile(MetaLearner):
 
     A task is remembered by its fast weights, the initial ones after some steps of Adam without momentum. While
     training, these steps take minibatches of all of a task's examples, support and query alike; when adapting, the
-    whole support set each. The update of the initial weights is the mean of (adapted - initial) (algorithms 1 and 2).
+    whole support set each, where the authors' code takes minibatches of it. Adam begins anew with each task, where
+    theirs goes on from task to task. The update of the initial weights is the mean of (adapted - initial), as in the
+    paper's batched version.
 
     The loss is made for its gradient, which is minus that update: half the squared distance to the adapted weights,
     taken for constants. Its value is no likelihood and need not fall. The paper's outer loop is
@@ -68,7 +70,7 @@ class Reptile(MetaLearner):
             len(episodes), minibatches(support_and_query(episodes), self.inner_batch, self.inner_steps)
         )
         squares = [(w - adapted[name]).square().sum() for name, w in self.net.named_parameters()]
-        return torch.stack(squares).sum() / (2 * len(episodes))  # algorithm 2, as a gradient
+        return torch.stack(squares).sum() / (2 * len(episodes))  # the batched version, as a gradient
 
     @torch.no_grad()
     def _train(self, tasks: int, batches: Iterable[Examples]) -> Weights:

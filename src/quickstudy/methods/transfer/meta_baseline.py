@@ -15,14 +15,14 @@ class MetaBaseline(MetaLearner):
     """Pre-train an encoder as a classifier of the training classes, then meta-train it as a nearest-centroid learner.
 
     Across tasks the encoder is learned, first by the one loss and then by the other, and with the second the
-    temperature. A class is remembered by its mean embedding (eq. 1); a query takes the softmax over its cosines with
-    them, times the temperature (eq. 3). Without the second stage it is the paper's Classifier-Baseline.
+    temperature. A class is remembered by its mean embedding; a query takes the softmax over its cosines with them,
+    times the temperature. Without the second stage it is the paper's Classifier-Baseline.
 
     Args:
         encoder: From inputs to embeddings.
         classes: The number of training classes.
         pretrain: The fraction of training that is the first stage.
-        temperature: Where it begins (tau).
+        temperature: Where it begins (tau); 10 in the authors' code.
 
     Raises:
         ValueError: A fraction outside [0, 1].
@@ -39,11 +39,11 @@ class MetaBaseline(MetaLearner):
         self.temperature = nn.Parameter(torch.tensor(temperature))
 
     def adapt(self, support: Examples) -> Float[Tensor, "task way d"]:
-        return class_means(per_task(self.encoder, support.x), support)  # eq. 1
+        return class_means(per_task(self.encoder, support.x), support)
 
     def predict(self, memory: Float[Tensor, "task way d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
         cosines = normalize(per_task(self.encoder, x), dim=-1) @ normalize(memory, dim=-1).mT  # [T, Q, W]
-        return categorical(self.temperature * cosines)  # eq. 3
+        return categorical(self.temperature * cosines)
 
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         if self.progress < self.pretrain:

@@ -21,8 +21,8 @@ class SimpleShot(MetaLearner):
     """Pre-train an encoder on the training classes, then classify by the nearest mean of transformed embeddings.
 
     Nothing is learned about tasks: the encoder learns to tell the training classes apart, and beside it the mean
-    embedding of their examples is kept. That mean is subtracted from every embedding, which is then scaled to length
-    1 (CL2N). A task is remembered by the mean of each class's transformed embeddings.
+    embedding of their examples is kept, as a running average. That mean is subtracted from every embedding, which is
+    then scaled to length 1 (CL2N). A task is remembered by the mean of each class's transformed embeddings.
 
     Args:
         encoder: From inputs to embeddings.

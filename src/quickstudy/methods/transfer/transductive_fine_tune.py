@@ -16,10 +16,12 @@ class TransductiveFineTune(MetaLearner):
     """Pre-train a classifier, then train all of it on a task's labelled examples and its unlabelled queries together.
 
     Nothing is learned about tasks: encoder and head learn to tell the training classes apart. For a task, a linear
-    classifier is put on the head's rectified, normalised outputs, beginning at the normalised class means of the
-    support set (section 3.1). As a query must be seen to be learned from, the memory is the support set itself,
+    classifier is put on the head's rectified, normalised outputs (eq. 7), beginning at the normalised class means of
+    the support set (eq. 6). As a query must be seen to be learned from, the memory is the support set itself,
     beside those means, and the gradient steps are part of every prediction. So the answer depends on which queries
-    are asked together. Evaluate in evaluation mode, in which running statistics stay those of pre-training.
+    are asked together. It deviates from the paper in that a step descends both terms of the loss together, where the
+    paper takes one step for each by turns. Evaluate in evaluation mode, in which running statistics stay those of
+    pre-training.
 
     Args:
         encoder: From inputs to embeddings.
@@ -39,7 +41,7 @@ class TransductiveFineTune(MetaLearner):
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
         z = per_task(self._classifier, support.x).relu()
-        weight = normalize(class_means(z, support), dim=-1)  # section 3.1
+        weight = normalize(class_means(z, support), dim=-1)  # eq. 6
         return {"x": support.x, "y": support.y, "exists": valid(support), "weight": weight}
 
     @torch.enable_grad()
@@ -52,7 +54,7 @@ class TransductiveFineTune(MetaLearner):
 
         def answers() -> tuple[Categorical, Categorical]:  # for the support set and for the queries
             z = normalize(apply_weights(self._classifier, weights, both).relu(), dim=-1)
-            logits = z @ weight.mT + bias  # [T, S + Q, W]
+            logits = z @ weight.mT + bias  # eq. 7: [T, S + Q, W]
             return categorical(logits[:, :shots]), categorical(logits[:, shots:])
 
         adam = torch.optim.Adam([*weights.values(), weight, bias], lr=self.lr)
@@ -73,6 +75,6 @@ class TransductiveFineTune(MetaLearner):
 
 
 def transductive_loss(support: Categorical, query: Categorical, y: Tensor, exists: Tensor) -> Float[Tensor, " task"]:
-    """The mean cross-entropy of the support set, plus the mean entropy of the queries' answers (section 3.2)."""
+    """The mean cross-entropy of the support set, plus the mean entropy of the queries' answers (eq. 8)."""
     nats = cross_entropy(support.logits.mT, y, reduction="none")  # [T, S]
     return (nats * exists).sum(1) / exists.sum(1) + query.entropy().mean(1)

@@ -1,0 +1,190 @@
+"""What the learners that ship are trained, calibrated and tested on, as tasks of embeddings.
+
+Embeddings of pictures and texts are computed once and kept in a folder, as the pre-trained networks do not change.
+"""
+
+import csv
+import gzip
+import io
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import ZipFile
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import quickstudy as qs
+from quickstudy.data.files import data_directory
+from quickstudy.data.labelled import Mapped
+from quickstudy.data.tables import tables
+from quickstudy.encoders.molecules import MoleculeEncoder
+from quickstudy.inputs import PICTURES, TEXTS
+from quickstudy.tasks import Tasks
+
+HELD_OUT_DOMAINS = ("banking", "credit_cards")  # of CLINC150: the nearest to Banking77, which tests
+CALIBRATING, TESTING = ("NR-PPAR-gamma", "SR-ARE", "SR-ATAD5"), ("SR-HSE", "SR-MMP", "SR-p53")  # assays of Tox21
+PICTURES_OF_A_CLASS, TEXTS_OF_A_CLASS = 60, 60
+FOLDS = 3
+
+
+class Distribution(NamedTuple):
+    """Tasks by number of examples of a class.
+
+    Args:
+        training: To train on, of 1 to 10 examples.
+        calibrating: None for tables, which are calibrated in folds of the training tables.
+        tests: By name.
+        data: What a head takes means and directions from: examples and their classes.
+    """
+
+    training: Tasks
+    calibrating: Callable[[int], Tasks]
+    tests: Mapping[str, Callable[[int], Tasks]]
+    data: tuple[Tensor, Tensor] | None = None
+
+
+def distribution(name: str, data_dir: Path | None, kept: Path) -> Distribution:
+    folder = data_directory(data_dir)
+    assert folder, "name the folder of the data by --data-dir or QUICKSTUDY_DATA"
+    return {"images": images, "text": texts, "molecules": molecules, "handwriting": drawings}[name](folder, kept)
+
+
+def embedded(name: str, kept: Path, make: Callable[[], tuple[Tensor, Tensor, Iterable[str]]]) -> qs.LabelledData:
+    """Embeddings and labels, made once."""
+    path, names = kept / f"{name}.safetensors", kept / f"{name}.json"
+    if not path.exists():
+        x, y, classes = make()
+        kept.mkdir(parents=True, exist_ok=True)
+        save_file({"x": x.contiguous(), "y": y}, path)
+        names.write_text(json.dumps(list(classes)))
+    found = load_file(path)
+    return qs.LabelledData(name, found["x"], found["y"], tuple(json.loads(names.read_text())))
+
+
+def images(folder: Path, kept: Path) -> Distribution:
+    """Tiny ImageNet's classes, of which the test ones are tested on, and Herlev's cells."""
+    train, val, test = (
+        embedded(f"tiny-imagenet-{part}", kept, lambda data=data: of_tiny(data))
+        for part, data in zip(("train", "val", "test"), qs.tiny_imagenet(folder), strict=True)
+    )
+    cells = embedded("herlev", kept, lambda: of_zip(folder / "medical" / "herlev_papsmear.zip"))
+    return Distribution(
+        qs.FewShot(train, 5, (1, 10), 5),
+        lambda shots: qs.FewShot(val, 5, shots, 5),
+        {
+            "tiny-imagenet, 5-way": lambda shots: qs.FewShot(test, 5, shots, 5),
+            "Herlev, 3-way": lambda shots: qs.FewShot(cells, 3, shots, 5),
+        },
+        (train.x, train.y),
+    )
+
+
+def of_tiny(data: qs.LabelledData) -> tuple[Tensor, Tensor, Iterable[str]]:
+    rows = torch.cat([data.table[c][:PICTURES_OF_A_CLASS] for c in range(len(data.classes))])
+    pixels = [one.permute(1, 2, 0).contiguous().numpy() for one in data.x.index_select(0, rows)]
+    return PICTURES.encode(pixels), data.y[rows], data.classes
+
+
+def of_zip(path: Path) -> tuple[Tensor, Tensor, Iterable[str]]:
+    """Pictures in class folders."""
+    with ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.lower().endswith((".jpg", ".png")))
+        read = [archive.read(name) for name in names]
+    classes = sorted({name.split("/")[-2] for name in names})
+    return PICTURES.encode(read), torch.tensor([classes.index(name.split("/")[-2]) for name in names]), classes
+
+
+def texts(folder: Path, kept: Path) -> Distribution:
+    """CLINC150's intents of eight domains; two other domains calibrate, and Banking77 tests."""
+    train, val = (embedded(f"clinc-{part}", kept, lambda part=part: clinc(folder, part)) for part in ("train", "val"))
+    test = embedded("banking77", kept, lambda: banking(folder))
+    return Distribution(
+        qs.FewShot(train, 5, (1, 10), 5),
+        lambda shots: qs.FewShot(val, 5, shots, 5),
+        {f"Banking77, {ways}-way": lambda shots, ways=ways: qs.FewShot(test, ways, shots, 5) for ways in (5, 20)},
+        (train.x, train.y),
+    )
+
+
+def clinc(folder: Path, part: str) -> tuple[Tensor, Tensor, Iterable[str]]:
+    domains = json.loads((folder / "text" / "clinc150" / "domains.json").read_text())
+    held = {intent for domain in HELD_OUT_DOMAINS for intent in domains[domain]}
+    by_intent = defaultdict(list)
+    with gzip.open(folder / "text" / "clinc150" / "data_full.json.gz") as file:
+        for split, rows in json.load(file).items():
+            for text, intent in rows if not split.startswith("oos") else []:
+                if (intent in held) == (part == "val"):
+                    by_intent[intent].append(text)
+    return of_texts(by_intent)
+
+
+def banking(folder: Path) -> tuple[Tensor, Tensor, Iterable[str]]:
+    by_intent = defaultdict(list)
+    for part in ("test", "train"):
+        with (folder / "text" / "banking77" / f"{part}.csv").open() as file:
+            for row in csv.DictReader(file):
+                by_intent[row["category"]].append(row["text"])
+    return of_texts(by_intent)
+
+
+def of_texts(by_class: Mapping[str, list[str]]) -> tuple[Tensor, Tensor, Iterable[str]]:
+    classes = sorted(by_class)
+    few = [by_class[name][:TEXTS_OF_A_CLASS] for name in classes]
+    y = torch.arange(len(classes)).repeat_interleave(torch.tensor([len(some) for some in few]))
+    return TEXTS.encode([text for some in few for text in some]), y, classes
+
+
+def molecules(folder: Path, kept: Path) -> Distribution:
+    """Tox21's assays, each a task of active and inactive compounds: six to train on, three calibrate, three test."""
+    path = kept / "tox21.safetensors"
+    with gzip.open(folder / "molecules" / "tox21.csv.gz") as file:
+        rows = list(csv.DictReader(io.TextIOWrapper(file)))
+    assays = [name for name in rows[0] if name not in ("smiles", "mol_id")]
+    if not path.exists():
+        encode, x, known = MoleculeEncoder(), [], []
+        for place, row in enumerate(rows):
+            try:
+                x.append(encode([row["smiles"]])[0])
+                known.append(place)
+            except ValueError:  # a handful that RDKit cannot read
+                continue
+        kept.mkdir(parents=True, exist_ok=True)
+        save_file({"x": torch.stack(x), "known": torch.tensor(known)}, path)
+    found = load_file(path)
+    known = found["known"].tolist()
+    told = {assay: torch.tensor([float(rows[i][assay] or -1) for i in known]) for assay in assays}
+    others = [assay for assay in assays if assay not in CALIBRATING + TESTING]
+
+    def of(chosen: Iterable[str]) -> qs.LabelledData:
+        parts = [(f"{assay} {v}", assay, (told[assay] == v).nonzero()[:, 0]) for assay in chosen for v in (0, 1)]
+        names, groups, places = zip(*parts, strict=True)
+        y = torch.arange(len(parts)).repeat_interleave(torch.tensor([len(some) for some in places]))
+        return qs.LabelledData("Tox21", Mapped(found["x"], torch.cat(places)), y, names, groups)
+
+    def tasks(chosen: Iterable[str]) -> Callable[[int | tuple[int, int]], Tasks]:
+        return lambda shots: qs.FewShot(of(chosen), 2, shots, 5, within_groups=True)
+
+    tests = {f"Tox21 {assay}": tasks([assay]) for assay in TESTING}
+    seen = torch.stack([told[assay] >= 0 for assay in others]).any(0)
+    x = found["x"][seen]
+    return Distribution(tasks(others)((1, 10)), tasks(CALIBRATING), tests, (x, torch.zeros(len(x))))
+
+
+def drawings(folder: Path, kept: Path) -> Distribution:
+    """Omniglot's characters; the learner is the race's."""
+    train, val, test = qs.omniglot(folder)
+    return Distribution(
+        qs.FewShot(train, 5, (1, 5), 5),
+        lambda shots: qs.FewShot(val, 5, shots, 5),
+        {f"Omniglot, {ways}-way": lambda shots, ways=ways: qs.FewShot(test, ways, shots, 5) for ways in (5, 20)},
+    )
+
+
+def folds(data_dir: Path | None) -> list[tuple[list, list]]:
+    """The training tables but a third, and that third."""
+    some = tables(data_dir)[0]
+    return [([t for i, t in enumerate(some) if i % FOLDS != fold], some[fold::FOLDS]) for fold in range(FOLDS)]

@@ -1,0 +1,60 @@
+"""Molecules as vectors: how often each of their fragments occurs, and what they weigh, carry and dissolve like."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from quickstudy.encoders.kept import Kept
+
+BITS, RADIUS, DESCRIPTORS = 2048, 2, 217
+"""Of the fingerprint, its length and radius; and the number of RDKit's descriptors."""
+
+
+class MoleculeEncoder:
+    """Morgan fingerprints with counts (Rogers & Hahn, 2010), followed by RDKit's descriptors on a logarithmic scale.
+
+    https://doi.org/10.1021/ci100050t
+
+    Raises:
+        ImportError: RDKit is not installed.
+    """
+
+    def __init__(self):
+        try:
+            from rdkit import RDLogger
+            from rdkit.Chem import Descriptors, rdFingerprintGenerator
+        except ImportError:
+            raise ImportError("molecules need RDKit: pip install 'quickstudy[molecules]'.") from None
+        RDLogger.DisableLog("rdApp.*")  # pyright: ignore[reportAttributeAccessIssue]
+        self.fingerprints = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+        self.descriptors = [compute for _, compute in Descriptors.descList]
+        self.kept = Kept(self._embed)
+
+    def __call__(self, molecules: Sequence[Any]) -> Float[Tensor, "molecule d"]:
+        """Vectors of molecules given as SMILES: 2,048 counts, then the descriptors.
+
+        Raises:
+            ValueError: An item that is no SMILES of a molecule.
+        """
+        from rdkit.Chem import MolFromSmiles
+
+        read = []
+        for place, smiles in enumerate(molecules):
+            molecule = MolFromSmiles(smiles) if isinstance(smiles, str) and smiles.strip() else None
+            if molecule is None:
+                raise ValueError(f"item {place} is no SMILES of a molecule: {smiles!r}. Leave it out, or mend it.")
+            read.append(molecule)
+        return self.kept(read, [smiles.encode() for smiles in molecules])
+
+    def _embed(self, molecules: Sequence[Any]) -> Float[Tensor, "molecule d"]:
+        counts = np.stack([self.fingerprints.GetCountFingerprintAsNumPy(molecule) for molecule in molecules])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some descriptors are not defined for some molecules, and become NaN
+            told = np.array([[compute(molecule) for compute in self.descriptors] for molecule in molecules], float)
+        told = np.nan_to_num(told, nan=0, posinf=0, neginf=0)
+        return torch.from_numpy(np.concatenate([counts, np.sign(told) * np.log1p(np.abs(told))], 1)).float()

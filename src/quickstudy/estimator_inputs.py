@@ -1,0 +1,56 @@
+"""What users hand to estimators, in the form that scikit-learn wants it in, and that learners take."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags, check_consistent_length, column_or_1d
+from sklearn.utils.validation import validate_data
+
+from quickstudy.shipped import SHIPPED
+
+
+def checked(estimator: BaseEstimator, kind: str, X: Any, **how: Any) -> Any:
+    """The examples, and labels where these are given, as scikit-learn's `validate_data` would have them.
+
+    Args:
+        estimator: Whose examples they are.
+        kind: Of `Inputs`; lists of pictures, texts and molecules are no arrays, and pass as lists.
+        X: The examples.
+        how: For `validate_data`.
+    """
+    if kind not in ("rows", "arrays"):
+        return listed(X, kind, how.get("y"))
+    return validate_data(
+        estimator,
+        X,
+        **how,
+        dtype=None if kind == "rows" else np.float32,
+        ensure_all_finite="allow-nan" if kind == "rows" else True,
+        allow_nd=kind == "arrays",
+    )
+
+
+def listed(X: Any, kind: str, y: Any = None) -> Any:
+    """A list of items, and their labels where these are given.
+
+    Raises:
+        TypeError: Something that is no list.
+        ValueError: No items, or labels of another number.
+    """
+    if isinstance(X, (str, bytes)) or not hasattr(X, "__len__") or not hasattr(X, "__iter__"):
+        raise TypeError(f"needed a list of {kind}; got {X!r}.")
+    items = list(X.iloc[:, 0] if hasattr(X, "iloc") and X.ndim == 2 else X)
+    if not items:
+        raise ValueError(f"there are no {kind}: the list is empty.")
+    if y is None:
+        return items
+    check_consistent_length(items, y)
+    return items, column_or_1d(y)
+
+
+def told_of_gaps(tags: Tags, learner: Any) -> Tags:
+    """The tags, with whether values may be missing: in rows of tables they may."""
+    shipped = SHIPPED.get(learner) if isinstance(learner, str) else None
+    tags.input_tags.allow_nan = shipped is not None and shipped[1].kind == "rows"
+    return tags

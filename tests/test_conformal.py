@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import quickstudy as qs
+from quickstudy.conformal import GRID, LENT, Calibration, between, calibrate, of_own, share_below
+
+
+def islands(spread: float) -> qs.LabelledData:
+    """Twelve classes around points in four dimensions."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(12, 1, 4, generator=generator) + spread * torch.randn(12, 30, 4, generator=generator)
+    return qs.LabelledData("islands", x.flatten(0, 1), torch.arange(360) // 30, tuple("abcdefghijkl"))
+
+
+def halves(spread: float) -> tuple[qs.LabelledData, qs.LabelledData]:
+    data = islands(spread)
+    return data.select(range(6)), data.select(range(6, 12))
+
+
+def test_shares_count_own_examples_and_a_few_of_other_tasks():
+    own, values = np.array([0.2, 0.4, 0.6, 0.8]), np.array([0.1, 0.4, 0.9])
+    np.testing.assert_allclose(share_below(values, own, None), [1 / 5, 3 / 5, 5 / 5])
+    others = GRID.tolist()  # uniform: a value is its own share
+    np.testing.assert_allclose(share_below(values, own, others), (np.array([0, 2, 4]) + LENT * values) / (4 + LENT))
+    np.testing.assert_allclose(share_below(values, own[:0], others), values)
+    np.testing.assert_allclose(share_below(values, own[:0], None), 1)
+
+
+def test_an_own_example_is_judged_by_the_others_alone():
+    support = qs.FewShot(islands(0.3), 3, 2, 1).sample(1, torch.Generator().manual_seed(0)).support
+    one, (x, y) = qs.PrototypicalNetwork(nn.Identity()), (support.x[0], support.y[0])
+    own = of_own(one, x, y, 3, temperature=2.0)
+    for i in range(6):
+        rest = torch.arange(6) != i
+        centres = torch.stack([x[rest & (y == c)].mean(0) for c in range(3)])
+        logits = -torch.cdist(x[i : i + 1], centres).square()[0].double()
+        p = (logits / 2).softmax(-1)
+        apart = torch.cdist(centres, centres).sum() / 6
+        assert own.right[i] == pytest.approx(p[y[i]].item(), rel=1e-4)
+        assert own.unlike[i] == pytest.approx(
+            (1 - p.max() + torch.cdist(x[i : i + 1], centres).min() / apart).item(), rel=1e-4
+        )
+    torch.testing.assert_close(own.centres, torch.stack([x[y == c].mean(0) for c in range(3)]))
+
+
+def test_only_examples_of_a_class_tell_nothing():
+    support = qs.FewShot(islands(0.3), 3, 1, 1).sample(1, torch.Generator().manual_seed(0)).support
+    own = of_own(qs.PrototypicalNetwork(nn.Identity()), support.x[0], support.y[0], 3, 1.0)
+    assert len(own.right) == len(own.unlike) == 0
+    assert own.centres.shape == (3, 4)
+
+
+@pytest.mark.parametrize("shots", [1, 3])
+def test_what_was_measured_on_some_classes_holds_for_others(shots):
+    calibrating, testing = halves(0.8)
+    one = qs.PrototypicalNetwork(nn.Identity()).eval()
+    told = calibrate(one, qs.FewShot(calibrating, 4, shots, 5))
+    held = []
+    for episode in qs.FewShot(testing, 4, shots, 5).sample(150, torch.Generator().manual_seed(1)):
+        own = of_own(one, episode.support.x[0], episode.support.y[0], 4, told.temperature)
+        with torch.no_grad():
+            logits = one.predict(one.adapt(episode.support), episode.query.x).logits[0]
+        shares = share_below((logits / told.temperature).softmax(-1).numpy(), own.right, told.right)
+        within = shares > told.level(0.1)
+        held.append(within[np.arange(20), episode.query.y[0].numpy()].mean())
+    assert np.mean(held) == pytest.approx(0.9, abs=0.05)
+
+
+def test_between_numbers_of_examples_all_lies_on_lines():
+    low, high = (
+        Calibration(0.5, [0.0, 1.0], [0.0, 0.5], [1.0, 2.0]),
+        Calibration(2.0, [0.5, 1.0], [0.1, 0.5], [1.0, 4.0]),
+    )
+    measured = {1: low, 4: high}
+    assert between(measured, 0.5) == between(measured, 1.0) == low
+    assert between(measured, 9.0) == between(measured, 4.0) == high
+    half = between(measured, 2.0)
+    assert half.temperature == pytest.approx(1.0)
+    assert (half.right, half.levels, half.unlike) == ([0.25, 1.0], [0.05, 0.5], [1.0, 3.0])
+    assert between({}, 1.0) is None
