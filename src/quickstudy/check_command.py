@@ -28,7 +28,7 @@ def check_command(
     label: Label = None,
     learner: Annotated[
         str | None,
-        typer.Option(help="What doubts labels: table for rows and images for pictures, unless given."),
+        typer.Option(help="What doubts labels: unless given, table for rows and images for pictures."),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything that was found here.")] = None,
 ) -> None:

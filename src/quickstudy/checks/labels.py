@@ -13,6 +13,9 @@ from quickstudy.left_out import left_out
 from quickstudy.more_examples import more_examples
 from quickstudy.ready import Ready
 
+ENOUGH = 0.9
+"""The probability of another class from which on a label is in doubt, whatever is usual of that class."""
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -82,11 +85,14 @@ def doubtful(found: LeftOut) -> list[tuple[int, str]]:
     By the rule of confident learning (Northcutt, Jiang & Chuang, 2021, eq. 1): an example counts for the likeliest of
     the classes whose probability is at least what is usual of that class, its mean over the examples labelled so. If
     that is another class than its label, the label is in doubt. https://arxiv.org/abs/1911.00068
+
+    Other than there, 90% is enough whatever is usual: where classes lie far apart, half of all examples are a little
+    below their class's mean.
     """
     probabilities, labels = found.probabilities, np.searchsorted(found.classes, found.labels)
     rows, ways = np.arange(len(labels)), range(len(found.classes))
     usual = np.array([probabilities[labels == c, c].mean() if (labels == c).any() else np.inf for c in ways])
-    confident = np.where(probabilities >= usual, probabilities, -np.inf)  # eq. 1
+    confident = np.where(probabilities >= np.minimum(usual, ENOUGH), probabilities, -np.inf)  # eq. 1
     likeliest = confident.argmax(1)
     margin = probabilities[rows, likeliest] - probabilities[rows, labels]
     chosen = np.flatnonzero(np.isfinite(confident.max(1)) & (likeliest != labels) & (margin > 0))
