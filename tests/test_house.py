@@ -10,8 +10,8 @@ import quickstudy as qs
 from quickstudy.catalogue import FAMILIES, METHODS, SOME, Setting, build
 
 ROOMS = [
-    ["atomic", "allocator", "seeds", "contract", "peers"],
-    ["task_norm"],
+    ["atomic", "allocator", "seeds", "contract", "peers", "onnx_operators"],
+    ["task_norm", "onnx_graph"],
     ["tensors", "stacked", "functional"],
     ["inner_loop"],
     ["implicit"],
@@ -28,8 +28,9 @@ ROOMS = [
     ["comparison", "runs", "progress"],
     ["ready"],
     ["estimators"],
-    ["shipping"],
+    ["shipping", "export"],
     ["tasks_command"],
+    ["export_command"],
     ["report", "plan", "options"],
     ["cli"],
     ["__main__"],

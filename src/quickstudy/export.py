@@ -1,0 +1,171 @@
+"""Learners as ONNX files: what was learned of one task, or the learning itself, for devices without PyTorch.
+
+An ONNX file is a graph of plain operators. It has neither gradients nor Python, so a method that learns a task by
+gradient descent can be exported once it has learned, and not before.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from quickstudy.atomic import write_atomically
+from quickstudy.checkpoint import name_of
+from quickstudy.contract import Examples, Memory, MetaLearner
+from quickstudy.estimators import FewShotClassifier, known, widest
+from quickstudy.evaluation import tempered
+from quickstudy.onnx_graph import Unexportable, graph
+from quickstudy.ready import Ready, opened
+
+Shape = Sequence[int | None]
+"""Of one example; None for an axis of any length."""
+
+
+class Answers(nn.Module):
+    """From queries to the probabilities of a task's classes, with what was remembered of the task inside."""
+
+    def __init__(self, learner: MetaLearner, memory: Memory, temperature: float, classes: int):
+        super().__init__()
+        self.learner, self.memory, self.temperature, self.classes = learner, memory, temperature, classes
+
+    def forward(self, x: Shaped[Tensor, "query *x"]) -> Float[Tensor, "query way"]:
+        predicted = self.learner.predict(self.memory, x[None])
+        return known(tempered(predicted, self.temperature), self.classes).exp()
+
+
+class Adaptation(nn.Module):
+    """From a support set and queries to the probabilities of the task's classes."""
+
+    def __init__(self, learner: MetaLearner, temperature: float, classes: int, ways: int):
+        super().__init__()
+        self.learner, self.temperature, self.classes, self.ways = learner, temperature, classes, ways
+
+    def forward(
+        self, support_x: Shaped[Tensor, "support *x"], support_y: Int[Tensor, " support"], x: Shaped[Tensor, "query *x"]
+    ) -> Float[Tensor, "query way"]:
+        memory = self.learner.adapt(Examples(support_x[None], support_y[None], self.ways))
+        return Answers(self.learner, memory, self.temperature, self.classes)(x)
+
+
+def export_classifier(classifier: FewShotClassifier, path: str | Path, *, shape: Sequence[int] | None = None) -> None:
+    """Writes a fitted classifier as an ONNX file, from queries `x` [query, *x] to `probabilities` [query, class].
+
+    Any number of queries may be asked at once. The memory is in the file, and with it the examples, where these are
+    what the method remembers. The file's metadata are JSON: the names of the `classes`, in the order of the
+    probabilities; the `temperature`, which is applied already; and what the file `takes`. For arrays that is what the
+    classifier takes, in float32. Rows of tables are encoded by numpy, which is no part of the file: it takes encoded
+    rows, as `classifier.encode_` makes them, and `encoding` describes how (see `TableEncoder`).
+
+    Args:
+        classifier: Fitted.
+        path: The file.
+        shape: Of one example, such as (1, 28, 28); known without it for rows and for the learner of a run.
+
+    Raises:
+        NotFittedError: It has not been fitted.
+        ValueError: No shape where none is known, or another than the learner takes; or a method that cannot be
+            exported, with the reason. Then nothing is written.
+        ImportError: The packages for ONNX are not installed.
+    """
+    check_is_fitted(classifier)
+    ready, count = classifier.ready_, len(classifier.classes_)
+    columns = (classifier.n_features_in_,) if ready.inputs.rectangular else None
+    items = drawn(7, shape or columns or shape_of_run(ready))
+    x = classifier.encode_(np.full_like(items, None, dtype=object) if ready.inputs.rectangular else items)
+    names = getattr(classifier, "feature_names_in_", None)
+    about = {
+        "classes": classifier.classes_.tolist(),
+        "temperature": classifier.temperature_,
+        "encoding": ready.inputs.about(classifier.encode_),
+        "feature_names": None if names is None else names.tolist(),
+    }
+    net = Answers(ready.learner, classifier.memory_, classifier.temperature_, count)
+    try:
+        write(path, net, {"x": x}, {"x": {0: "query"}}, ready, about)
+    except Unexportable as why:
+        raise ValueError(f"what this {name_of(ready.learner)} has learned cannot be exported: {why}.") from None
+
+
+def export_adaptation(
+    learner: Any,
+    path: str | Path,
+    *,
+    ways: int,
+    shots: float | None = None,
+    temperature: float | None = None,
+    shape: Shape | None = None,
+) -> None:
+    """Writes a learner as an ONNX file that learns: from a support set and queries to `probabilities` [query, way].
+
+    The file's inputs are `support_x` [support, *x], `support_y` [support], whole numbers from 0 to ways - 1, which
+    nothing checks there, and `x` [query, *x]; there may be any number of both kinds of examples. Rows of tables are
+    to be encoded first, as `TableEncoder.fit` does it on the support set.
+
+    Args:
+        learner: What `FewShotClassifier` takes: a `MetaLearner`, the name of one that ships, the folder of a run; or
+            a `Ready` one.
+        path: The file.
+        ways: The number of classes of a task.
+        shots: About how many examples of a class there will be, of which the temperature depends.
+        temperature: By which logits are divided; the learner's own for so many shots unless given, or else 1.
+        shape: Of one example, such as (1, 28, 28), or (None,) for vectors of any length; known without it for rows
+            and for the learner of a run.
+
+    Raises:
+        ValueError: As `export_classifier`; or fewer than two ways, or more than the learner was built for.
+        ImportError: The packages for ONNX are not installed.
+    """
+    if ways < 2:
+        raise ValueError(f"a task has at least 2 classes to tell apart; ways is {ways}.")
+    ready = opened(learner)
+    if temperature is None:
+        temperature = 1.0 if shots is None else ready.temperature(shots)
+    shape = shape or ((None,) if ready.inputs.rectangular else shape_of_run(ready))
+    items = drawn(9 * ways + 2, shape)
+    items = ready.inputs.fit(items)(items)
+    support, query = items[: 5 * ways + 2], items[5 * ways + 2 :]  # in numbers that nothing else has
+    labels = torch.arange(len(support)) % ways
+    free = {place: f"axis{place}" for place, size in enumerate(shape, 1) if size is None}
+    axes = {"support_x": {0: "support"} | free, "support_y": {0: "support"}, "x": {0: "query"} | free}
+    net = Adaptation(ready.learner, temperature, ways, widest(ready.learner, support[:1], ways))
+    inputs = {"support_x": support, "support_y": labels, "x": query}
+    try:
+        write(path, net, inputs, axes, ready, {"ways": ways, "temperature": temperature})
+    except Unexportable as why:
+        raise ValueError(
+            f"how this {name_of(ready.learner)} learns cannot be exported: {why}. Learn a task here and export that, "
+            f"with export_classifier(FewShotClassifier(learner).fit(x, y), path), or take another method."
+        ) from None
+
+
+def write(
+    path: str | Path,
+    net: nn.Module,
+    inputs: Mapping[str, Tensor],
+    axes: Mapping[str, Mapping[int, str]],
+    ready: Ready,
+    about: Mapping[str, Any],
+) -> None:
+    """Writes one of the modules above, with what both say of themselves."""
+    takes = "rows that quickstudy's TableEncoder encoded" if ready.inputs.rectangular else "arrays, as in training"
+    about = {"learner": name_of(ready.learner), "takes": takes, **about}
+    write_atomically(Path(path), graph(net.eval(), inputs, axes, "probabilities", about))
+
+
+def drawn(examples: int, shape: Shape) -> Float[np.ndarray, "example *x"]:
+    """Some numbers in the shape of examples."""
+    sizes = [11 if size is None else size for size in shape]
+    return np.random.default_rng(0).random((examples, *sizes))
+
+
+def shape_of_run(ready: Ready) -> tuple[int, ...]:
+    """The shape of the images that the learner of a run was built for."""
+    if "setting" not in ready.source:
+        raise ValueError("which shape has one example? Pass shape=, such as shape=(1, 28, 28).")
+    setting = ready.source["setting"]
+    return setting["channels"], setting["size"], setting["size"]
