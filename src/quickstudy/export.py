@@ -4,7 +4,8 @@ An ONNX file is a graph of plain operators. It has neither gradients nor Python,
 gradient descent can be exported once it has learned, and not before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from quickstudy.atomic import write_atomically
 from quickstudy.checkpoint import name_of
-from quickstudy.contract import Examples, Memory, MetaLearner
+from quickstudy.contract import Examples, Memory, MetaLearner, memory_of, parts_of
 from quickstudy.estimators import FewShotClassifier, known, widest
 from quickstudy.evaluation import tempered
 from quickstudy.onnx_graph import Unexportable, graph
@@ -84,7 +85,11 @@ def export_classifier(classifier: FewShotClassifier, path: str | Path, *, shape:
         "encoding": ready.inputs.about(classifier.encode_),
         "feature_names": None if names is None else names.tolist(),
     }
-    net = Answers(ready.learner, classifier.memory_, classifier.temperature_, count)
+    kind, parts = parts_of(classifier.memory_)
+    memory = memory_of(kind, {name: tensor.detach() for name, tensor in parts.items()})
+    net = Answers(ready.learner, memory, classifier.temperature_, count)
+    with shape_told(x), torch.no_grad():
+        net(x)
     try:
         write(path, net, {"x": x}, {"x": {0: "query"}}, ready, about)
     except Unexportable as why:
@@ -96,7 +101,7 @@ def export_adaptation(
     path: str | Path,
     *,
     ways: int,
-    shots: float | None = None,
+    shots: float | int | None = None,
     temperature: float | None = None,
     shape: Shape | None = None,
 ) -> None:
@@ -124,7 +129,7 @@ def export_adaptation(
         raise ValueError(f"a task has at least 2 classes to tell apart; ways is {ways}.")
     ready = opened(learner)
     if temperature is None:
-        temperature = 1.0 if shots is None else ready.temperature(shots)
+        temperature = 1.0 if shots is None else ready.temperature(float(shots))
     shape = shape or ((None,) if ready.inputs.rectangular else shape_of_run(ready))
     items = drawn(9 * ways + 2, shape)
     items = ready.inputs.fit(items)(items)
@@ -132,7 +137,8 @@ def export_adaptation(
     labels = torch.arange(len(support)) % ways
     free = {place: f"axis{place}" for place, size in enumerate(shape, 1) if size is None}
     axes = {"support_x": {0: "support"} | free, "support_y": {0: "support"}, "x": {0: "query"} | free}
-    net = Adaptation(ready.learner, temperature, ways, widest(ready.learner, support[:1], ways))
+    with shape_told(support):
+        net = Adaptation(ready.learner, temperature, ways, widest(ready.learner, support[:1], ways))
     inputs = {"support_x": support, "support_y": labels, "x": query}
     try:
         write(path, net, inputs, axes, ready, {"ways": ways, "temperature": temperature})
@@ -155,6 +161,18 @@ def write(
     takes = "rows that quickstudy's TableEncoder encoded" if ready.inputs.rectangular else "arrays, as in training"
     about = {"learner": name_of(ready.learner), "takes": takes, **about}
     write_atomically(Path(path), graph(net.eval(), inputs, axes, "probabilities", about))
+
+
+@contextmanager
+def shape_told(x: Tensor) -> Iterator[None]:
+    """What PyTorch says of shapes that do not fit, as an error that says which shape that was."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(
+            f"this learner takes no examples of shape {list(x.shape[1:])} ({said}); pass shape=."
+        ) from None
 
 
 def drawn(examples: int, shape: Shape) -> Float[np.ndarray, "example *x"]:

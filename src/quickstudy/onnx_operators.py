@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, Union
 
 import torch
-from onnxscript import DOUBLE, FLOAT, script
-from onnxscript import opset18 as op
+from onnxscript import DOUBLE, FLOAT, opset18, script
 
+op: Any = opset18  # its own annotations know of no numbers and no operators between tensors
 T = TypeVar("T", bound=Union[FLOAT, DOUBLE])  # noqa: UP007 (onnxscript reads no other form)
 
 
