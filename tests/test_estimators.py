@@ -105,10 +105,10 @@ def pictures(classes: int) -> tuple[np.ndarray, np.ndarray]:
     return data.x[chosen].numpy() / 255, np.array(data.classes)[data.y[chosen].numpy()]
 
 
-@pytest.mark.parametrize("name", ["protonet-resnet12", "maml-conv4-task", "snail", "in-context"])
+@pytest.mark.parametrize("name", ["protonet-resnet12", "maml-conv4-task", "snail", "in-context", "linear-probe"])
 def test_a_learner_of_your_own_takes_arrays_and_fewer_classes_than_it_was_built_for(name):
     x, y = pictures(2)
-    if name in ("snail", "in-context"):
+    if name in ("snail", "in-context", "linear-probe"):
         x = x.reshape(len(x), -1)
     one = qs.FewShotClassifier(learner(name))
     one.fit(x[::6], y[::6])

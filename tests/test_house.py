@@ -10,8 +10,8 @@ import quickstudy as qs
 from quickstudy.catalogue import FAMILIES, METHODS, SOME, Setting, build
 
 ROOMS = [
-    ["atomic", "allocator", "seeds", "contract", "peers"],
-    ["task_norm"],
+    ["atomic", "allocator", "seeds", "contract", "peers", "onnx_operators"],
+    ["task_norm", "onnx_graph"],
     ["tensors", "stacked", "functional"],
     ["inner_loop"],
     ["implicit"],
@@ -34,9 +34,10 @@ ROOMS = [
     ["ready"],
     ["estimator_inputs"],
     ["estimators", "regressor", "checks"],
-    ["shipping"],
+    ["shipping", "export"],
     ["user_items"],
     ["tasks_command"],
+    ["export_command"],
     ["report", "plan", "options", "check_command"],
     ["cli"],
     ["__main__"],

@@ -18,6 +18,7 @@ from quickstudy.encoders.resnet12 import ResNet12
 from quickstudy.engine import Engine
 from quickstudy.estimators import FewShotClassifier
 from quickstudy.evaluation import Evaluation, Interval, evaluate, interval
+from quickstudy.export import export_adaptation, export_classifier
 from quickstudy.methods.bayesian.abml import ABML
 from quickstudy.methods.bayesian.alpaca import ALPaCA
 from quickstudy.methods.bayesian.deep_kernel_mixture import DeepKernelMixture
@@ -125,6 +126,8 @@ __all__ = [
     "compare",
     "digits",
     "evaluate",
+    "export_adaptation",
+    "export_classifier",
     "fit_confidence",
     "fit_temperature",
     "gaussian",

@@ -1,4 +1,4 @@
-"""The command line: compare, train, evaluate, check, adapt, predict, data."""
+"""The command line: compare, train, evaluate, check, adapt, predict, export, data."""
 
 import json
 import os
@@ -24,6 +24,7 @@ from quickstudy.data.arrow import pack_folder
 from quickstudy.data.digits import digits
 from quickstudy.data.sources import SOURCES, splits, unseen_classes
 from quickstudy.evaluation import evaluate
+from quickstudy.export_command import export_command
 from quickstudy.plan import plan, tests, tests_by_shots
 from quickstudy.processes import ProcessLost, processes
 from quickstudy.progress import Bars, Stopped
@@ -42,6 +43,7 @@ err = Console(stderr=True)
 app.command("check")(check_command)
 app.command("adapt")(adapt_command)
 app.command("predict")(predict_command)
+app.command("export")(export_command)
 
 
 def show_version(wanted: bool) -> bool:

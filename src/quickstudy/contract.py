@@ -84,11 +84,15 @@ class Examples:
                 f"with ways={self.ways} the labels are whole numbers of shape [tasks, examples]; y is {self.y.dtype} "
                 f"of shape {list(self.y.shape)}. Leave ways out for regression."
             )
-        elif self.y.device.type == "cpu" and self.y.numel() and not 0 <= self.y.min() <= self.y.max() < self.ways:
+        elif self._readable() and not 0 <= self.y.min() <= self.y.max() < self.ways:
             raise ValueError(
                 f"labels must lie in [0, {self.ways}); found {int(self.y.min())} to {int(self.y.max())}. "
                 f"Renumber each task's classes from 0, or raise ways."
             )
+
+    def _readable(self) -> bool:
+        """Whether the labels are numbers that can be read, and not symbols in a graph that is being compiled."""
+        return self.y.device.type == "cpu" and self.y.numel() > 0 and not torch.compiler.is_compiling()
 
     def __len__(self) -> int:
         return len(self.x)

@@ -110,7 +110,9 @@ class TaskNorm(nn.Module):
         share = rows.view(tasks, -1).T.to(own.dtype)[..., None]
         count = share.sum(0)  # [T, 1]
         moments: Tensor = Moments.apply(own)  # of each image: [2, N, T, C]
-        common = (moments[:, : len(share)] * (share / count)).sum(1, keepdim=True)  # of the support set: [2, 1, T, C]
+        common = (moments[:, : share.shape[0]] * (share / count)).sum(
+            1, keepdim=True
+        )  # of the support set: [2, 1, T, C]
         alpha = torch.addcmul(weights["offset"].view(-1, 1), weights["slope"].view(-1, 1), count).sigmoid()
         mean, square = moments.lerp(common, alpha)  # of the mixture of both, alpha : 1 - alpha
         variance = torch.addcmul(square, mean, mean, value=-1).clamp(min=0)

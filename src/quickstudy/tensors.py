@@ -101,8 +101,8 @@ def widest(learner: MetaLearner, x: Shaped[Tensor, "1 *x"], classes: int) -> int
         )
     ways = getattr(learner, "ways", None)
     if ways is None:  # it may show in what it answers
-        one = Examples(x[None], torch.zeros(1, 1, dtype=torch.long), classes)
-        predicted = learner.predict(learner.adapt(one), x[None])
+        two = Examples(torch.stack([x, x], 1), torch.tensor([[0, 1]]), classes)
+        predicted = learner.predict(learner.adapt(two), x[None])
         assert isinstance(predicted, Categorical)
         ways = predicted.logits.shape[-1]
     if ways < classes:

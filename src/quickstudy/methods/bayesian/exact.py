@@ -22,7 +22,10 @@ def additive(a: Float[Tensor, "task a d"], b: Float[Tensor, "task b d"]) -> Floa
     Coordinates are multiplied by the root of their number, so that lengths mean the same for any number of them where
     inputs have a mean square norm of 1.
     """
-    root, total = a.shape[-1] ** 0.5, a.new_zeros(())
+    root = a.shape[-1] ** 0.5
+    if torch.compiler.is_compiling():  # one graph for any number of coordinates
+        return (-root * (a[:, :, None] - b[:, None]).abs()).exp().mean(-1)
+    total = a.new_zeros(())
     for one, other in zip(a.unbind(-1), b.unbind(-1), strict=True):
         total = total + (-root * (one[:, :, None] - other[:, None]).abs()).exp()
     return total / a.shape[-1]

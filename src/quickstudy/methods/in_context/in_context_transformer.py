@@ -76,12 +76,11 @@ class InContextTransformer(MetaLearner):
         for layer in self.layers:
             cache.append(layer.keys_values(x))  # pyright: ignore[reportCallIssue]
             x = layer(x, cache[-1], exists)
-        present = torch.arange(self.ways, device=x.device) < ways
-        return {"cache": torch.stack(cache, 1), "exists": exists, "ways": present.expand(len(x), -1)}
+        present = torch.ones(len(x), ways, dtype=torch.bool, device=x.device)
+        return {"cache": torch.stack(cache, 1), "exists": exists, "ways": present}
 
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:
         token = self.embed_x(per_task(self.encoder, x))  # [T, Q, D]
         for layer, keys_values in zip(self.layers, memory["cache"].unbind(1), strict=True):
             token = layer(token, keys_values, memory["exists"])
-        ways = int(memory["ways"][0].sum())
-        return categorical(self.head(token)[..., :ways])
+        return categorical(self.head(token)[..., : memory["ways"].shape[1]])

@@ -66,7 +66,7 @@ class TransformerNeuralProcess(MetaLearner):
             token = layer(token, cache[-1], exists)
         memory["cache"] = torch.stack(cache, 1)
         if support.ways is not None:
-            memory["ways"] = (torch.arange(self.ways, device=z.device) < support.ways).expand(len(z), -1)
+            memory["ways"] = torch.ones(len(z), support.ways, dtype=torch.bool, device=z.device)
         return memory
 
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Distribution:
@@ -76,7 +76,7 @@ class TransformerNeuralProcess(MetaLearner):
         out = self.head(token)
         if self.targets is not None:
             return gaussian_outputs(out, self.least_std)
-        return categorical(out[..., : int(memory["ways"][0].sum())])
+        return categorical(out[..., : memory["ways"].shape[1]])
 
     def _token(self, pairs: Float[Tensor, "task token pair"]) -> Float[Tensor, "task token d"]:
         return per_task(self.embed, pairs) + self.beside(pairs)

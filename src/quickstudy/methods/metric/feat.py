@@ -21,8 +21,9 @@ class SetToSet(nn.Module):
     def forward(
         self, z: Float[Tensor, "task item d"], sees: Bool[Tensor, "task item item"] | None = None
     ) -> Float[Tensor, "task item d"]:
-        q, k, v = self.qkv(z).chunk(3, -1)
-        return self.norm(z + self.dropout(self.out(scaled_dot_product_attention(q, k, v, attn_mask=sees))))
+        q, k, v = self.qkv(z)[:, None].chunk(3, -1)  # [T, 1, item, D]
+        read = scaled_dot_product_attention(q, k, v, attn_mask=None if sees is None else sees[:, None])[:, 0]
+        return self.norm(z + self.dropout(self.out(read)))
 
 
 class FEAT(MetaLearner):
