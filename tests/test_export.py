@@ -15,6 +15,7 @@ from torch import nn
 import quickstudy as qs
 from quickstudy.catalogue import Setting, build
 from quickstudy.cli import main
+from quickstudy.conformal import Calibration
 from quickstudy.onnx_graph import Unexportable, graph
 from quickstudy.runs import begin, learner_about
 from quickstudy.training import KEPT
@@ -49,7 +50,7 @@ def table(tmp_path_factory):
 def test_a_task_that_was_learned_is_answered_as_by_pytorch(tmp_path):
     x, y = pictures()
     fitted = qs.FewShotClassifier(learner("maml")).fit(x[::3], np.array(["b", "c", "a"])[y[::3]])
-    fitted.temperature_ = 0.7
+    fitted.calibration_ = Calibration(0.7, [0.0, 1.0], [0.0, 1.0], [0.0, 1.0])
     qs.export_classifier(fitted, tmp_path / "task.onnx", shape=(256,))
     for queries in (x, x[:1]):
         np.testing.assert_allclose(ran(tmp_path / "task.onnx", x=queries), fitted.predict_proba(queries), atol=1e-5)
@@ -95,6 +96,16 @@ def test_the_documented_script_learns_where_pytorch_cannot_be_imported(table):
     exec("\n".join(lines[:-1]), names)  # so that what it prints can be compared with more digits
     fitted = qs.FewShotClassifier().fit(names["rows"], names["labels"])
     np.testing.assert_allclose(ran(table, **names["feed"]), fitted.predict_proba(names["queries"]), atol=1e-6)
+
+
+def test_a_pre_trained_network_is_part_of_the_file(tmp_path):
+    pytest.importorskip("efficientnet_lite_pytorch", reason="needs quickstudy[vision]")
+    seen = np.random.default_rng(0).integers(0, 256, (6, 224, 224, 3), dtype=np.uint8)
+    fitted = qs.FewShotClassifier("images").fit(list(seen[:4]), ["a", "b", "a", "b"])
+    qs.export_classifier(fitted, tmp_path / "task.onnx")
+    found = ran(tmp_path / "task.onnx", x=seen.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    np.testing.assert_allclose(found, fitted.predict_proba(list(seen)), atol=1e-4)
+    assert about(tmp_path / "task.onnx")["takes"] == "pictures of this size, with pixels in [0, 1]"
 
 
 def command(monkeypatch, capsys, *words: object) -> tuple[int, str]:

@@ -141,7 +141,7 @@ def answered(
     return p, query.y[0].numpy(), own, unlike_of(learner, own, query.x[0], p)
 
 
-def between(measured: Mapping[int, Calibration], shots: float) -> Calibration | None:
+def between(measured: Mapping[int, Calibration], shots: float | int) -> Calibration | None:
     """For any number of examples of a class: along lines between those known, in logarithms; None where none is."""
     if not measured:
         return None

@@ -31,7 +31,7 @@ class Ready:
     calibrations: Mapping[int, Calibration] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
 
-    def calibration(self, shots: float) -> Calibration | None:
+    def calibration(self, shots: float | int) -> Calibration | None:
         """What its answers are worth with so many examples of each class; None where nobody has measured it."""
         return between(self.calibrations, shots)
 
