@@ -36,7 +36,8 @@ ROOMS = [
     ["shipping"],
     ["user_items"],
     ["tasks_command"],
-    ["report", "plan", "options", "check_command"],
+    ["page"],
+    ["report", "plan", "options", "check_command", "serve_command"],
     ["cli"],
     ["__main__"],
 ]
