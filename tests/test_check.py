@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_digits
 from torch import nn
 
 import quickstudy as qs
@@ -23,18 +23,17 @@ from quickstudy.ready import Ready
 from quickstudy.runs import begin, learner_about
 from quickstudy.training import KEPT
 
-X, Y = load_iris(return_X_y=True)
-NAMES = np.array(["setosa", "versicolor", "virginica"])
-
 
 def told(checked: Checked, kind: str) -> list[tuple[str, ...]]:
     """The examples of each finding of a kind."""
     return [finding.items for finding in checked.findings if finding.kind == kind]
 
 
-def iris(per_class: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.concatenate([np.arange(per_class) + 50 * c for c in range(3)])
-    return X[rows].astype(object), NAMES[Y[rows]].astype(object)
+def far_apart() -> tuple[np.ndarray, np.ndarray]:
+    """Ten rows of each of three classes, which nobody could confuse."""
+    draw, classes = np.random.default_rng(0), np.repeat(np.arange(3), 10)
+    x = draw.normal(size=(30, 4)) + 10 * np.eye(4)[classes]
+    return x.astype(object), np.array(["ash", "elm", "oak"], dtype=object)[classes]
 
 
 def rows_of(x: np.ndarray, y: np.ndarray) -> RowsRead:
@@ -46,26 +45,26 @@ def checked_rows(x: np.ndarray, y: np.ndarray) -> Checked:
 
 
 def test_of_good_rows_nothing_is_found():
-    checked = checked_rows(*iris())
+    checked = checked_rows(*far_apart())
     assert checked.findings == []
-    assert checked.counts == {"setosa": 10, "versicolor": 10, "virginica": 10}
+    assert checked.counts == {"ash": 10, "elm": 10, "oak": 10}
     assert checked.left_out is not None
-    assert checked.left_out.right == 29
+    assert checked.left_out.right == 30
 
 
 def test_a_wrong_label_is_doubted():
-    x, y = iris()
-    y[3] = "virginica"
+    x, y = far_apart()
+    y[3] = "oak"
     checked = checked_rows(x, y)
     (finding,) = (finding for finding in checked.findings if finding.kind == "doubtful")
     assert finding.items == ("row 4",)
-    assert finding.labels == ("virginica",)
-    assert finding.detail.startswith("setosa 99.")
+    assert finding.labels == ("oak",)
+    assert finding.detail.startswith("ash 9")
 
 
 def test_equal_rows_are_repeated_within_a_class_and_in_conflict_across_classes():
-    x, y = iris()
-    x[1], x[12] = x[0], x[22]  # setosa twice; versicolor and virginica
+    x, y = far_apart()
+    x[1], x[12] = x[0], x[22]  # ash twice; elm and oak
     x[1] = [str(value) + "0" for value in x[1]]  # the same numbers, written otherwise
     checked = checked_rows(x, y)
     assert told(checked, "repeated") == [("row 1", "row 2")]
@@ -76,24 +75,24 @@ def test_equal_rows_are_repeated_within_a_class_and_in_conflict_across_classes()
 
 
 def test_rows_that_are_nearly_the_same_under_different_classes_are_told():
-    x, y = iris()
+    x, y = far_apart()
     x[12], x[1] = x[22] + 1e-3, x[0] + 1e-3  # the other two are of one class
     assert told(checked_rows(x, y), "near") == [("row 13", "row 23")]
 
 
 def test_of_two_columns_rows_may_be_near_by_chance():
-    x, y = iris()
+    x, y = far_apart()
     x[12] = x[22] + 1e-4
     assert told(checked_rows(x[:, :2], y), "near") == []
 
 
 def test_rows_without_a_label_or_any_value_are_told_and_not_counted():
-    x, y = iris()
+    x, y = far_apart()
     y[0], y[1], x[10], x[11, 0] = None, " ", None, None
     checked = checked_rows(x, y)
     assert told(checked, "unlabelled") == [("row 1",), ("row 2",)]
     assert told(checked, "blank") == [("row 11",)]
-    assert checked.counts == {"setosa": 8, "versicolor": 9, "virginica": 10}
+    assert checked.counts == {"ash": 8, "elm": 9, "oak": 10}
 
 
 def test_rows_of_which_none_can_be_used_are_told():
@@ -114,7 +113,7 @@ def test_classes_are_told_that_are_empty_single_uneven_or_spelled_twice():
 
 
 def test_labels_are_not_doubted_where_there_is_one_class_or_one_example_of_each():
-    x, y = iris()
+    x, y = far_apart()
     for chosen in ([0, 1, 2], [0, 10, 20]):
         checked = checked_rows(x[chosen], y[chosen])
         assert checked.left_out is None
@@ -123,7 +122,7 @@ def test_labels_are_not_doubted_where_there_is_one_class_or_one_example_of_each(
 
 def test_of_many_rows_some_are_left_out_in_turn(monkeypatch):
     monkeypatch.setattr(room, "MOST", 12)
-    checked = checked_rows(*iris())
+    checked = checked_rows(*far_apart())
     assert checked.left_out is not None
     assert len(checked.left_out.items) == 12
     assert checked.note == "labels of 12 examples were looked at, drawn at random from 30."
@@ -135,6 +134,9 @@ def test_a_label_is_in_doubt_where_another_class_is_as_likely_as_it_usually_is()
     assert doubtful(found) == []  # 0.55 is less than the mean of 0.8 and 0.9, what is usual of y
     p = np.array([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.2, 0.8], [0.1, 0.9], [0.1, 0.9]])
     assert doubtful(LeftOut([*"abcdef"], ["x", "x", "x", "y", "y", "x"], ["x", "y"], p)) == [(5, "y")]
+    p = np.array([[0.99, 0.01], [0.99, 0.01], [0.01, 0.99], [0.01, 0.99], [0.05, 0.95], [0.15, 0.85]])
+    found = LeftOut([*"abcdef"], ["x", "x", "y", "y", "x", "x"], ["x", "y"], p)
+    assert doubtful(found) == [(4, "y")]  # 0.95 is less than is usual of y, 0.99, and enough
 
 
 def test_the_interval_is_wilsons():
@@ -161,7 +163,7 @@ def test_of_good_pictures_nothing_is_found(folder):
     checked = check_pictures(folder)
     assert checked.findings == []
     assert checked.counts == {"d0": 6, "d1": 6, "d2": 6}
-    assert "no learner was named" in checked.note
+    assert "labels were not doubted, for want of a learner" in checked.note
 
 
 def test_files_that_cannot_be_read_are_told_and_end_nothing(folder, monkeypatch):
@@ -263,7 +265,7 @@ def test_a_learner_that_takes_other_examples_is_refused(folder):
     with pytest.raises(ValueError, match="takes rows; pass a learner of pictures with --learner"):
         check_pictures(folder, "table")
     with pytest.raises(ValueError, match="takes no rows of tables; take 'table'"):
-        check_rows(rows_of(*iris()), "kind", qs.PrototypicalNetwork(nn.Identity()))
+        check_rows(rows_of(*far_apart()), "kind", qs.PrototypicalNetwork(nn.Identity()))
     with pytest.raises(ValueError, match="holds no class folders"):
         check_pictures(folder / "d0")
 
@@ -287,30 +289,31 @@ def written(path: Path, x: np.ndarray, y: np.ndarray) -> str:
 
 
 def test_the_command_says_what_it_found_and_ends_with_1(monkeypatch, capsys, tmp_path):
-    x, y = iris()
-    x[1], y[3] = x[0], "virginica"
+    x, y = far_apart()
+    x[1], y[3] = x[0], "oak"
     file, found = written(tmp_path / "few.csv", x, y), tmp_path / "found.json"
     code, out, _ = run(monkeypatch, capsys, file, "--json", str(found))
     assert code == 1
-    assert "30 rows, labelled by column 'kind', of 3 classes: setosa 9, versicolor 10, virginica 11" in out
-    assert "the same example several times: 1\n  row 1 (setosa), row 2 (setosa)\n  -> Keep one" in out
-    assert "labels that the other examples speak against: 1\n  row 4 (virginica): setosa 99." in out
-    assert "Shown all other examples, 'table' gives 27 of 29 the label they have: 93.1%" in out
+    assert "30 rows, labelled by column 'kind', of 3 classes: ash 9, elm 10, oak 11" in out
+    assert "the same example several times: 1\n  row 1 (ash), row 2 (ash)\n  -> Keep one" in out
+    assert "labels that the other examples speak against: 1\n  row 4 (oak): ash 9" in out
+    assert "Shown all other examples, 'table' gives 28 of 29 the label they have: 96.6%" in out
     assert "2 found." in out
     about = json.loads(found.read_text())
     assert [finding["kind"] for finding in about["findings"]] == ["repeated", "doubtful"]
-    assert about["left_out"]["accuracy"] == pytest.approx(27 / 29)
+    assert about["left_out"]["accuracy"] == pytest.approx(28 / 29)
     assert len(about["left_out"]["answers"]) == 29
 
 
 def test_the_command_ends_with_0_where_nothing_is_found(monkeypatch, capsys, tmp_path, folder):
-    code, out, _ = run(monkeypatch, capsys, written(tmp_path / "few.csv", *iris()), "--label", "kind")
+    code, out, _ = run(monkeypatch, capsys, written(tmp_path / "few.csv", *far_apart()), "--label", "kind")
     assert code == 0
     assert "Nothing was found wrong." in out
+    monkeypatch.setattr("quickstudy.check_command.find_spec", lambda name: None)
     code, out, _ = run(monkeypatch, capsys, str(folder))
     assert code == 0
     assert "18 pictures, of 3 classes: d0 6, d1 6, d2 6" in out
-    assert "Note: no learner was named that could doubt labels; pass one with --learner." in out
+    assert "Note: labels were not doubted, for want of a learner: pip install" in out
 
 
 def test_long_lists_are_cut_and_names_are_no_markup(monkeypatch, capsys, folder):
@@ -330,11 +333,14 @@ def test_long_lists_are_cut_and_names_are_no_markup(monkeypatch, capsys, folder)
 def test_wrong_use_is_told_in_one_line_and_nothing_is_written(monkeypatch, capsys, tmp_path, folder):
     cases = [
         ([str(tmp_path / "none.csv")], "no such file"),
-        ([written(tmp_path / "few.csv", *iris()), "--label", "sort"], "has no column 'sort'"),
+        ([written(tmp_path / "few.csv", *far_apart()), "--label", "sort"], "has no column 'sort'"),
         ([str(folder), "--learner", "table"], "'table' takes rows; pass a learner of pictures"),
         ([str(folder), "--learner", str(tmp_path)], "no run in"),
-        ([written(tmp_path / "few.csv", *iris()), "--learner", "tabel"], "'tabel' is neither a learner that ships"),
-        ([written(tmp_path / "few.csv", *iris()), "--learner", "table-regression"], "tells numbers, and here are"),
+        (
+            [written(tmp_path / "few.csv", *far_apart()), "--learner", "tabel"],
+            "'tabel' is neither a learner that ships",
+        ),
+        ([written(tmp_path / "few.csv", *far_apart()), "--learner", "table-regression"], "tells numbers, and here are"),
     ]
     for words, complaint in cases:
         code, _, err = run(monkeypatch, capsys, *words, "--json", str(tmp_path / "found.json"))

@@ -23,6 +23,7 @@ ROOMS = [
     ["checkpoint", "engine", "processes"],
     ["embedded"],
     ["left_out"],
+    ["more_examples"],
     ["evaluation"],
     ["confidence", "none_of_these"],
     ["conformal"],

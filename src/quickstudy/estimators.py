@@ -13,6 +13,7 @@ from quickstudy.conformal import Own, of_own, share_below, unlike_of
 from quickstudy.contract import Examples
 from quickstudy.estimator_inputs import checked, told_of_gaps
 from quickstudy.evaluation import tempered
+from quickstudy.more_examples import Curve, more_examples
 from quickstudy.ready import opened
 from quickstudy.tensors import known, widest
 
@@ -150,6 +151,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         own, told = self.own(), self.calibration_
         scores = unlike_of(self.ready_.learner, own, x, np.exp(self._log_of(x)))
         return 1 - share_below(-scores, -own.unlike, told and [-value for value in reversed(told.unlike)])
+
+    def more_examples(self) -> Curve:
+        """What accuracy to expect with fewer examples of each class, and with twice as many; see `more_examples`.
+
+        Raises:
+            ValueError: A class with one example; or it was loaded from a file, which holds no examples.
+        """
+        check_is_fitted(self)
+        if self.support_ is None:
+            raise ValueError("a task from a file holds no examples, on which accuracy could be measured; fit it anew.")
+        return more_examples(self.ready_.learner, *self.support_, len(self.classes_))
 
     def own(self) -> Own:
         """What the examples tell of those to come, found when it is first asked for."""

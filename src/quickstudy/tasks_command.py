@@ -141,7 +141,8 @@ def show(answers: list[dict]) -> None:
     for answer in answers[:SHOWN]:
         strange = answer["none_of_these"] > STRANGE
         cells = [answer["file"], *([str(answer.get("row", ""))] if rows else []), answer["label"]]
-        cells += [f"{answer['confidence']:.1%}", ", ".join(answer["set"]) + (" (none of these?)" if strange else "")]
+        inside = "none of these?" if strange else ", ".join(answer["set"]) or "(no class)"
+        cells += [f"{answer['confidence']:.1%}", inside]
         table.add_row(*cells, *([answer.get("true", "")] if known else []))
     out.print(table)
     if len(answers) > SHOWN:

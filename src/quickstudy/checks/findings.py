@@ -99,7 +99,7 @@ def with_doubts(checked: Checked, ready: Ready, x: Any, items: Sequence[str], la
     kept, theirs = [items[i] for i in drawn], [labels[i] for i in drawn]
     if len(counts := Counter(theirs)) < 2 or max(counts.values()) < 2:
         return replace(checked, note="labels can be doubted where there are two classes, and two examples of one.")
-    found = of_others(ready, x[drawn], kept, theirs)
+    found = of_others(ready, x[drawn] if isinstance(x, np.ndarray) else [x[i] for i in drawn], kept, theirs)
     findings = [*checked.findings]
     for i, other in doubtful(found):
         p, label = dict(zip(found.classes, found.probabilities[i], strict=True)), found.labels[i]

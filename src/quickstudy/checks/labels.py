@@ -10,7 +10,11 @@ from jaxtyping import Float
 from scipy.stats import binomtest
 
 from quickstudy.left_out import left_out
+from quickstudy.more_examples import more_examples
 from quickstudy.ready import Ready
+
+ENOUGH = 0.9
+"""The probability of another class from which on a label is in doubt, whatever is usual of that class."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,14 @@ class LeftOut:
         labels: Theirs.
         classes: All classes.
         probabilities: Of each example's class.
+        twice: The accuracy to expect with twice as many of each class, and that number; None where too few are there.
     """
 
     items: Sequence[str]
     labels: Sequence[str]
     classes: Sequence[str]
     probabilities: Float[np.ndarray, "example way"]
+    twice: tuple[int, float] | None = None
 
     @property
     def answers(self) -> list[str]:
@@ -61,13 +67,16 @@ def of_others(ready: Ready, x: Any, items: Sequence[str], labels: Sequence[str])
         ValueError: More classes than the learner was built for.
     """
     classes, numbers = np.unique(labels, return_inverse=True)
-    log = left_out(ready.learner, ready.inputs.fit(x)(x), torch.as_tensor(numbers), len(classes))
+    encoded, y = ready.inputs.fit(x)(x), torch.as_tensor(numbers)
+    log = left_out(ready.learner, encoded, y, len(classes))
     told = ~log.isnan().any(1).numpy()
     told_of_others = ready.calibration(len(labels) / len(classes))
     temperature = told_of_others.temperature if told_of_others else 1.0
     probabilities = (log / temperature).softmax(-1).double().numpy()
     kept = np.flatnonzero(told).tolist()
-    return LeftOut([items[i] for i in kept], [labels[i] for i in kept], classes.tolist(), probabilities[kept])
+    single = int(torch.bincount(y).min()) < 2
+    twice = None if single else more_examples(ready.learner, encoded, y, len(classes)).twice
+    return LeftOut([items[i] for i in kept], [labels[i] for i in kept], classes.tolist(), probabilities[kept], twice)
 
 
 def doubtful(found: LeftOut) -> list[tuple[int, str]]:
@@ -76,11 +85,14 @@ def doubtful(found: LeftOut) -> list[tuple[int, str]]:
     By the rule of confident learning (Northcutt, Jiang & Chuang, 2021, eq. 1): an example counts for the likeliest of
     the classes whose probability is at least what is usual of that class, its mean over the examples labelled so. If
     that is another class than its label, the label is in doubt. https://arxiv.org/abs/1911.00068
+
+    Other than there, 90% is enough whatever is usual: where classes lie far apart, half of all examples are a little
+    below their class's mean.
     """
     probabilities, labels = found.probabilities, np.searchsorted(found.classes, found.labels)
     rows, ways = np.arange(len(labels)), range(len(found.classes))
     usual = np.array([probabilities[labels == c, c].mean() if (labels == c).any() else np.inf for c in ways])
-    confident = np.where(probabilities >= usual, probabilities, -np.inf)  # eq. 1
+    confident = np.where(probabilities >= np.minimum(usual, ENOUGH), probabilities, -np.inf)  # eq. 1
     likeliest = confident.argmax(1)
     margin = probabilities[rows, likeliest] - probabilities[rows, labels]
     chosen = np.flatnonzero(np.isfinite(confident.max(1)) & (likeliest != labels) & (margin > 0))

