@@ -10,8 +10,6 @@ from rich.text import Text
 from quickstudy.ready import opened
 from quickstudy.tasks_command import out
 
-THREADS = 4
-
 
 def serve_command(
     learner: Annotated[
@@ -45,7 +43,7 @@ def serve_command(
         raise ImportError("the web page needs its packages: pip install 'quickstudy[page]'.") from None
     if not is_local(host):
         token = token or secrets.token_urlsafe(32)
-    torch.set_num_threads(min(THREADS, torch.get_num_threads()))
+    torch.set_num_threads(1)  # tasks are small, and where other work shares the cores threads would wait for each other
     app = create_app(opened(learner), name=learner, token=token)
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     said = [f"{place}#token={token}" if token else place]

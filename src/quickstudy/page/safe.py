@@ -54,9 +54,9 @@ class Limits:
     characters: int = 2_000
     body_bytes: int = 16_000_000
     sessions: int = 32
-    session_seconds: float = 1800
-    body_seconds: float = 60
-    wait_seconds: float = 60
+    session_seconds: float = 1800.0
+    body_seconds: float = 60.0
+    wait_seconds: float = 60.0
 
     def per_class(self, kind: str) -> int:
         """The most examples of a class, of pictures or of texts."""

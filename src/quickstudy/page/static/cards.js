@@ -92,6 +92,8 @@ export function updateQuery(query, place, act) {
   if (!answer) return;
   const chips = answer.set.map((label) => element("span", { className: "chip", textContent: label }));
   part(".set").replaceChildren(...(chips.length ? chips : ["No class fits well enough."]));
+  const unlike = answer.strange ? "Yes" : answer.none_of_these > 0.8 ? "Perhaps" : "No";
+  part(".unlike").textContent = `${unlike}: stranger than ${Math.floor(100 * answer.none_of_these)}% of what belongs to the classes`;
   part(".nearest").replaceChildren(
     ...answer.nearest.flatMap(({ example, label }) => {
       const found = exampleOf(example);
