@@ -11,7 +11,6 @@ from torch import nn
 import quickstudy as qs
 from quickstudy.cli import main
 from quickstudy.encoders.kept import Kept
-from quickstudy.inputs import Fixed
 from quickstudy.page.app import create_app
 from quickstudy.page.safe import Limits, Refused
 from quickstudy.page.samples import sample
@@ -249,10 +248,9 @@ def serve(monkeypatch, capsys, *words: str) -> tuple[dict, str]:
     monkeypatch.setattr(uvicorn, "run", lambda app, **how: started.update(how, app=app))
     monkeypatch.setattr("quickstudy.serve_command.opened", lambda name: PICTURES)
     monkeypatch.setattr(sys, "argv", ["quickstudy", "serve", *words])
-    try:
+    with pytest.raises(SystemExit) as stop:
         main()
-    except SystemExit as stop:
-        assert not stop.code, capsys.readouterr().err
+    assert not stop.value.code
     return started, capsys.readouterr().out
 
 

@@ -2,9 +2,11 @@
 
 import pytest
 from hypothesis import HealthCheck, settings
-from pages import DARK, LIGHT, PICTURES, TEXTS, client, shown
+from pages import DARK, LIGHT, PICTURES, TEXTS, shown
 
 schemathesis = pytest.importorskip("schemathesis")
+
+from starlette.testclient import TestClient  # noqa: E402
 
 from quickstudy.page.app import create_app  # noqa: E402
 from quickstudy.page.safe import Limits  # noqa: E402
@@ -25,8 +27,6 @@ quick = settings(max_examples=8, derandomize=True, deadline=None, suppress_healt
 
 def fuzz(case, kind: str) -> None:
     case.call_and_validate(checks=CHECKS)
-    from starlette.testclient import TestClient
-
     page = TestClient(APPS[kind], base_url="http://127.0.0.1")
     own = {"X-Session": page.post("/api/sessions").json()["session"]}
     page.post("/api/adapt", json={"examples": EXAMPLES[kind]}, headers=own)
