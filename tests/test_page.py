@@ -237,7 +237,7 @@ def test_the_page_and_its_description_load_nothing_from_other_hosts(page):
 def test_a_learner_of_rows_and_a_token_that_can_be_guessed_are_refused():
     with pytest.raises(ValueError, match="the page takes pictures or texts; 'table' is a learner of rows"):
         create_app(qs.load("table"), name="table")
-    with pytest.raises(ValueError, match="16 characters at least; this one has 6"):
+    with pytest.raises(ValueError, match="16 ASCII characters at least; this one has 6"):
         create_app(PICTURES, token="secret")
 
 

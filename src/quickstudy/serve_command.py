@@ -1,7 +1,9 @@
 """The command that opens the web page: serve."""
 
 import secrets
+import socket
 from typing import Annotated
+from urllib.parse import quote
 
 import torch
 import typer
@@ -45,8 +47,9 @@ def serve_command(
         token = token or secrets.token_urlsafe(32)
     torch.set_num_threads(1)  # tasks are small, and where other work shares the cores threads would wait for each other
     app = create_app(opened(learner), name=learner, token=token)
-    place = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-    said = [f"{place}#token={token}" if token else place]
+    named = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    place = f"http://{f'[{named}]' if ':' in named else named}:{port}/"
+    said = [f"{place}#token={quote(token, safe='')}" if token else place]
     if not is_local(host):
         said.append("Whoever has this address can use the page. Put a proxy with TLS before it: it speaks plain HTTP.")
     for line in said:

@@ -45,8 +45,8 @@ def create_app(
     """
     if ready.inputs.kind not in KINDS:
         raise ValueError(f"the page takes pictures or texts; {name!r} is a learner of {ready.inputs.kind}.")
-    if token is not None and len(token) < 16:
-        raise ValueError(f"a token that nobody guesses has 16 characters at least; this one has {len(token)}.")
+    if token is not None and not (len(token) >= 16 and token.isascii()):
+        raise ValueError(f"a token that nobody guesses has 16 ASCII characters at least; this one has {len(token)}.")
     server = Server(ready, name, limits or Limits())
 
     @asynccontextmanager
