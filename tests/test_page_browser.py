@@ -9,14 +9,16 @@ import time
 
 import numpy as np
 import pytest
+import uvicorn
 from pages import PICTURES, TEXTS, grey
 from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.keys import Keys
 
 import quickstudy as qs
 from quickstudy.page.app import create_app
 from quickstudy.ready import Ready
 
-pytest.importorskip("selenium", reason="the page is driven by selenium, which is not installed")
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium with chromedriver is on the path"),
@@ -29,8 +31,6 @@ class Served:
     """A page on a port of its own."""
 
     def __init__(self, ready: Ready, token: str | None = None):
-        import uvicorn
-
         self.socket = socket.socket()
         self.socket.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/"
@@ -48,8 +48,6 @@ class Served:
 
 @pytest.fixture
 def browser(tmp_path):
-    from selenium import webdriver
-
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--use-fake-ui-for-media-stream"):
@@ -143,8 +141,6 @@ def test_a_camera_takes_examples(browser):
 
 
 def test_lines_are_pasted_and_asked_by_keyboard_alone(browser):
-    from selenium.webdriver.common.keys import Keys
-
     with Served(TEXTS, token=TOKEN) as url:
         browser.get(f"{url}#token={TOKEN}")
         wait(lambda: len(each(browser, "#classes textarea")) == 2)

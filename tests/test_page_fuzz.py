@@ -1,15 +1,12 @@
 """The HTTP API, fuzzed from its own OpenAPI description: no server error, and no answer that it does not describe."""
 
-import pytest
+import schemathesis
 from hypothesis import HealthCheck, settings
 from pages import DARK, LIGHT, PICTURES, TEXTS, shown
+from starlette.testclient import TestClient
 
-schemathesis = pytest.importorskip("schemathesis")
-
-from starlette.testclient import TestClient  # noqa: E402
-
-from quickstudy.page.app import create_app  # noqa: E402
-from quickstudy.page.safe import Limits  # noqa: E402
+from quickstudy.page.app import create_app
+from quickstudy.page.safe import Limits
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,
