@@ -154,8 +154,8 @@ def export_adaptation(
         items = ready.inputs.fit(numbers)(numbers)
     else:
         front, known_shape = front_of(ready)
-        shape = shape or known_shape
-        items = drawn(9 * ways + 2, shape)
+        items = drawn(9 * ways + 2, shape or known_shape)
+        shape = shape or known_shape or ()
     support, query = items[: 5 * ways + 2], items[5 * ways + 2 :]  # in numbers that nothing else has
     labels = torch.arange(len(support)) % ways
     free = {place: f"axis{place}" for place, size in enumerate(shape, 1) if size is None}

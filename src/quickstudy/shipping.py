@@ -87,8 +87,8 @@ def load_task(path: str | Path, learner: MetaLearner | None = None) -> FewShotCl
     classifier.ready_, classifier.classes_ = ready, np.array(about["classes"])
     told, classifier.holds_examples_ = about["calibration"], about["holds_examples"]
     classifier.calibration_, classifier.encode_ = told and Calibration(**told), ready.inputs.of(about["inputs"])
-    own = {name: tensors.get(OWN + name) for name in Own._fields}
-    classifier.support_, classifier.own_ = None, Own(own["right"].numpy(), own["unlike"].numpy(), own["centres"])
+    right, unlike = (tensors[OWN + name].numpy() for name in ("right", "unlike"))
+    classifier.support_, classifier.own_ = None, Own(right, unlike, tensors.get(f"{OWN}centres"))
     parts = {name.removeprefix(MEMORY): tensor for name, tensor in tensors.items() if name.startswith(MEMORY)}
     classifier.memory_ = memory_of(about["task"], parts)
     if about["features"] is not None:

@@ -59,6 +59,7 @@ def create_app(
     app = FastAPI(
         title="Quickstudy", description=ABOUT, version="1", docs_url=None, redoc_url=None, lifespan=forgetting
     )
+    app.state.server = server
     app.add_middleware(Guard, token=token, limits=server.limits)
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(RequestValidationError, invalid)

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 
 from quickstudy.checks.labels import doubtful
 from quickstudy.page import models
@@ -79,20 +79,26 @@ class Server:
         return Item(content, content.encode())
 
 
+Name: TypeAlias = Annotated[str, Header(alias="X-Session", description="The name of the session.")]
+
+
+def task_of(request: Request, session: Name) -> Task:
+    """The task of the session that a request names."""
+    return request.app.state.server.sessions.get(session)
+
+
+Own: TypeAlias = Annotated[Task, Depends(task_of)]
+
+
 def api(server: Server) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/api", responses=PROBLEMS)
-    name = Annotated[str, Header(alias="X-Session", description="The name of the session.")]
-
-    def task_of(session: name) -> Task:
-        return server.sessions.get(session)
-
-    own = Annotated[Task, Depends(task_of)]
 
     @router.get("/about", operation_id="about")
     def about() -> models.About:
         """What learner this is, and how much it takes."""
-        kind, limits = server.ready.inputs.kind, server.limits
+        limits = server.limits
+        kind: Literal["pictures", "texts"] = "texts" if server.ready.inputs.kind == "texts" else "pictures"
         names = ("classes", "queries", "picture_bytes", "pixels", "characters", "session_seconds")
         found = {name: getattr(limits, name) for name in names}
         return models.About(learner=server.name, kind=kind, per_class=limits.per_class(kind), strange=STRANGE, **found)
@@ -108,7 +114,7 @@ def api(server: Server) -> APIRouter:
         return models.Begun(session=server.sessions.begin(), seconds=server.limits.session_seconds)
 
     @router.post("/adapt", operation_id="adapt")
-    def adapt(showing: models.Showing, task: own) -> models.Learned:
+    def adapt(showing: models.Showing, task: Own) -> models.Learned:
         """Learn from more examples, beside those that the session has."""
         items = server.items([shown.content for shown in showing.examples], "example")
         with server.turn():
@@ -116,7 +122,7 @@ def api(server: Server) -> APIRouter:
             return learned(task, added)
 
     @router.post("/predict", operation_id="predict")
-    def predict(asking: models.Asking, task: own) -> models.Answers:
+    def predict(asking: models.Asking, task: Own) -> models.Answers:
         """Answer queries; they are not learned from."""
         items = server.items(asking.queries, "query")
         with server.turn():
@@ -124,7 +130,7 @@ def api(server: Server) -> APIRouter:
         return models.Answers(answers=[told(classes, answer) for answer in answers])
 
     @router.post("/forget", operation_id="forget")
-    def forget(forgetting: models.Forgetting, session: name, task: own) -> models.Learned:
+    def forget(forgetting: models.Forgetting, session: Name, task: Own) -> models.Learned:
         """Forget some examples and learn anew from the others; or the whole session, at once."""
         if forgetting.examples is None:
             server.sessions.end(session)
@@ -134,7 +140,7 @@ def api(server: Server) -> APIRouter:
             return learned(task, [])
 
     @router.get("/task", operation_id="download", response_class=AdaptedTask)
-    def download(task: own) -> Response:
+    def download(task: Own) -> Response:
         """What was learned, as a file for quickstudy predict and load_task."""
         with server.turn():
             content = task_bytes(task.learned())

@@ -48,7 +48,8 @@ def sample(kind: str) -> Sample:
     data = digits(size=56)
 
     def drawings(digit: int, first: int, last: int) -> list[str]:
-        return [png(pixels.numpy()) for pixels in data.x[data.y == digit][first:last, 0]]
+        rows = (data.y == digit).nonzero()[first:last, 0]
+        return [png(pixels[0].numpy()) for pixels in data.x.index_select(0, rows)]
 
     shown = [Shown(label=f"digit {digit}", content=one) for digit in DIGITS for one in drawings(digit, 0, 3)]
     queries = [one for digit in (*DIGITS, STRANGER) for one in drawings(digit, 3, 4)]
