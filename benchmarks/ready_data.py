@@ -111,7 +111,7 @@ def texts(folder: Path, kept: Path) -> Distribution:
     return Distribution(
         qs.FewShot(train, 5, (1, 10), 5),
         lambda shots: qs.FewShot(val, 5, shots, 5),
-        {f"Banking77, {ways}-way": lambda shots, ways=ways: qs.FewShot(test, ways, shots, 5) for ways in (5, 20)},
+        {f"Banking77, {ways}-way": lambda shots, ways=ways: qs.FewShot(test, ways, shots, 5) for ways in (5, 10)},
         whole(train),
     )
 
