@@ -36,7 +36,7 @@ def photograph(kind: str = "JPEG") -> bytes:
 
 HOSTILE = {
     "a 200-megapixel bomb": (lambda: encoded(Image.new("1", (20_000, 10_000))), 413, "pixels, and 25,000,000 in all"),
-    "a 100-megapixel bomb": (lambda: encoded(Image.new("1", (10_000, 10_000))), 413, "has 10,000 x 10,000 pixels"),
+    "a 30-megapixel bomb": (lambda: encoded(Image.new("1", (6_000, 5_000))), 413, "has 6,000 x 5,000 pixels"),
     "a PNG that is a zip": (lambda: base64_of(photograph("PNG") + archive()), 415, "bytes behind its picture"),
     "a JPEG that is a zip": (lambda: base64_of(photograph() + archive()), 415, "bytes behind its picture"),
     "a zip": (lambda: base64_of(archive()), 415, "is no PNG or JPEG picture"),
