@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import anyio
+from anyio import to_thread
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
@@ -14,13 +15,15 @@ from fastapi.staticfiles import StaticFiles
 
 from quickstudy.page.described import described
 from quickstudy.page.guard import Guard
-from quickstudy.page.routes import Server, api
+from quickstudy.page.routes import Server, router
 from quickstudy.page.safe import Limits, Refused
 from quickstudy.ready import Ready
 
 KINDS = ("pictures", "texts")
 STATIC = Path(str(files("quickstudy"))) / "page" / "static"
 SWEEP_SECONDS = 15.0
+REQUESTS = 16
+"""That are worked on beside each other; each may hold a task's pictures, small, until the learner is free."""
 ABOUT = """Show a few examples of each class, ask about others, and see what the answer rests on.
 
 Begin a session, and send its name as the header X-Session from then on. A session sees its own examples alone. All
@@ -51,6 +54,7 @@ def create_app(
 
     @asynccontextmanager
     async def forgetting(_: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = REQUESTS
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(sweep_for_ever, server.sessions.sweep)
             yield
@@ -63,7 +67,7 @@ def create_app(
     app.add_middleware(Guard, token=token, limits=server.limits)
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.include_router(api(server), dependencies=[] if token is None else [Depends(HTTPBearer(auto_error=False))])
+    app.include_router(router, dependencies=[] if token is None else [Depends(HTTPBearer(auto_error=False))])
     app.mount("/static", StaticFiles(directory=STATIC))
 
     @app.get("/", include_in_schema=False)

@@ -1,6 +1,6 @@
 """What the HTTP API takes and gives, as its OpenAPI description shows it."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -38,7 +38,7 @@ class About(BaseModel):
     """What learner this is, and how much it takes."""
 
     learner: str
-    kind: Literal["pictures", "texts"]
+    kind: str = Field(description="Of examples: pictures or texts.")
     classes: int = Field(description="The most classes.")
     per_class: int = Field(description="The most examples of a class.")
     queries: int = Field(description="The most queries of a request.")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -35,6 +35,7 @@ REASONS = {
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": models.Problem, "description": why} for status, why in REASONS.items()
 }
+FILE = "application/octet-stream"
 
 
 class Server:
@@ -79,80 +80,82 @@ class Server:
         return Item(content, content.encode())
 
 
-Name: TypeAlias = Annotated[str, Header(alias="X-Session", description="The name of the session.")]
+def server_of(request: Request) -> Server:
+    return request.app.state.server
 
 
-def task_of(request: Request, session: Name) -> Task:
-    """The task of the session that a request names."""
-    return request.app.state.server.sessions.get(session)
+Serving = Annotated[Server, Depends(server_of)]
+Name = Annotated[str, Header(alias="X-Session", description="The name of the session.")]
 
 
-Own: TypeAlias = Annotated[Task, Depends(task_of)]
+def task_of(server: Serving, session: Name) -> Task:
+    return server.sessions.get(session)
 
 
-def api(server: Server) -> APIRouter:
-    """The routes."""
-    router = APIRouter(prefix="/api", responses=PROBLEMS)
-
-    @router.get("/about", operation_id="about")
-    def about() -> models.About:
-        """What learner this is, and how much it takes."""
-        limits = server.limits
-        kind: Literal["pictures", "texts"] = "texts" if server.ready.inputs.kind == "texts" else "pictures"
-        names = ("classes", "queries", "picture_bytes", "pixels", "characters", "session_seconds")
-        found = {name: getattr(limits, name) for name in names}
-        return models.About(learner=server.name, kind=kind, per_class=limits.per_class(kind), strange=STRANGE, **found)
-
-    @router.get("/sample", operation_id="sample")
-    def built_in() -> models.Sample:
-        """A small task to begin with."""
-        return sample(server.ready.inputs.kind)
-
-    @router.post("/sessions", operation_id="begin", status_code=201)
-    def begin() -> models.Begun:
-        """Begin a session."""
-        return models.Begun(session=server.sessions.begin(), seconds=server.limits.session_seconds)
-
-    @router.post("/adapt", operation_id="adapt")
-    def adapt(showing: models.Showing, task: Own) -> models.Learned:
-        """Learn from more examples, beside those that the session has."""
-        items = server.items([shown.content for shown in showing.examples], "example")
-        with server.turn():
-            added = task.add([shown.label for shown in showing.examples], items)
-            return learned(task, added)
-
-    @router.post("/predict", operation_id="predict")
-    def predict(asking: models.Asking, task: Own) -> models.Answers:
-        """Answer queries; they are not learned from."""
-        items = server.items(asking.queries, "query")
-        with server.turn():
-            classes, answers = task.answers(items, asking.missed)
-        return models.Answers(answers=[told(classes, answer) for answer in answers])
-
-    @router.post("/forget", operation_id="forget")
-    def forget(forgetting: models.Forgetting, session: Name, task: Own) -> models.Learned:
-        """Forget some examples and learn anew from the others; or the whole session, at once."""
-        if forgetting.examples is None:
-            server.sessions.end(session)
-            return models.Learned(added=[], classes={}, ready=False, left_out=None)
-        with server.turn():
-            task.forget(forgetting.examples)
-            return learned(task, [])
-
-    @router.get("/task", operation_id="download", response_class=AdaptedTask)
-    def download(task: Own) -> Response:
-        """What was learned, as a file for quickstudy predict and load_task."""
-        with server.turn():
-            content = task_bytes(task.learned())
-        return AdaptedTask(content, headers={"Content-Disposition": 'attachment; filename="task.safetensors"'})
-
-    return router
+Own = Annotated[Task, Depends(task_of)]
+router = APIRouter(prefix="/api", responses=PROBLEMS)
 
 
-class AdaptedTask(Response):
-    """An adapted task."""
+@router.get("/about", operation_id="about")
+def about(server: Serving) -> models.About:
+    """What learner this is, and how much it takes."""
+    kind, limits = server.ready.inputs.kind, server.limits
+    names = ("classes", "queries", "picture_bytes", "pixels", "characters", "session_seconds")
+    found = {name: getattr(limits, name) for name in names}
+    return models.About(learner=server.name, kind=kind, per_class=limits.per_class(kind), strange=STRANGE, **found)
 
-    media_type = "application/octet-stream"
+
+@router.get("/sample", operation_id="sample")
+def built_in(server: Serving) -> models.Sample:
+    """A small task to begin with."""
+    return sample(server.ready.inputs.kind)
+
+
+@router.post("/sessions", operation_id="begin", status_code=201)
+def begin(server: Serving) -> models.Begun:
+    """Begin a session."""
+    return models.Begun(session=server.sessions.begin(), seconds=server.limits.session_seconds)
+
+
+@router.post("/adapt", operation_id="adapt")
+def adapt(showing: models.Showing, task: Own, server: Serving) -> models.Learned:
+    """Learn from more examples, beside those that the session has."""
+    labels = [shown.label for shown in showing.examples]
+    task.check_room(labels)  # before anything is decoded
+    items = server.items([shown.content for shown in showing.examples], "example")
+    with server.turn():
+        added = task.add(labels, items)
+        return learned(task, added)
+
+
+@router.post("/predict", operation_id="predict")
+def predict(asking: models.Asking, task: Own, server: Serving) -> models.Answers:
+    """Answer queries; they are not learned from."""
+    items = server.items(asking.queries, "query")
+    with server.turn():
+        classes, answers = task.answers(items, asking.missed)
+    return models.Answers(answers=[told(classes, answer) for answer in answers])
+
+
+@router.post("/forget", operation_id="forget")
+def forget(forgetting: models.Forgetting, session: Name, task: Own, server: Serving) -> models.Learned:
+    """Forget some examples and learn anew from the others; or the whole session, at once."""
+    if forgetting.examples is None:
+        server.sessions.end(session)
+        return models.Learned(added=[], classes={}, ready=False, left_out=None)
+    with server.turn():
+        task.forget(forgetting.examples)
+        return learned(task, [])
+
+
+@router.get("/task", operation_id="download", response_class=Response, responses={200: {"content": {FILE: {}}}})
+def download(task: Own, server: Serving) -> Response:
+    """What was learned, as a file for quickstudy predict and load_task."""
+    with server.turn():
+        content = task_bytes(task.learned())
+    return Response(
+        content, headers={"Content-Disposition": 'attachment; filename="task.safetensors"'}, media_type=FILE
+    )
 
 
 def learned(task: Task, added: list[int]) -> models.Learned:

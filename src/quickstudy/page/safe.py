@@ -11,8 +11,8 @@ from threading import BoundedSemaphore
 from PIL import Image
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-ENOUGH = (1024, 1024)
-"""Pixels, about, to which a larger JPEG is decoded; networks here see fewer."""
+ENOUGH = (384, 384)
+"""Pixels that a picture keeps at most; networks here see fewer."""
 AT_ONCE = BoundedSemaphore(2)
 """Pictures that are decoded beside each other: each may fill as much memory as `Limits.pixels` allows."""
 
@@ -64,7 +64,7 @@ class Limits:
 
 
 def decoded(content: str, name: str, limits: Limits) -> tuple[Image.Image, bytes]:
-    """A picture, and the bytes of its file.
+    """A picture, made small, and the bytes of its file.
 
     A file must be one PNG or JPEG picture from its first byte to its last, so none that is another file as well.
 
@@ -96,6 +96,9 @@ def decoded(content: str, name: str, limits: Limits) -> tuple[Image.Image, bytes
                 raise too_many_pixels(name, limits, f"{image.width:,} x {image.height:,}")
             image.draft(None, ENOUGH)
             image.load()
+            if image.mode in ("1", "P"):  # whose pixels have no mean
+                image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+            image.thumbnail(ENOUGH)
     except Refused:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -46,10 +46,10 @@ def sample(kind: str) -> Sample:
         shown = [Shown(label=label, content=text) for label, texts in SENTENCES.items() for text in texts]
         return Sample(title="What does somebody want?", examples=shown, queries=list(QUESTIONS))
     data = digits(size=56)
+    x, y = np.asarray(data.x)[:, 0], np.asarray(data.y)
 
     def drawings(digit: int, first: int, last: int) -> list[str]:
-        rows = (data.y == digit).nonzero()[first:last, 0]
-        return [png(pixels[0].numpy()) for pixels in data.x.index_select(0, rows)]
+        return [png(pixels) for pixels in x[y == digit][first:last]]
 
     shown = [Shown(label=f"digit {digit}", content=one) for digit in DIGITS for one in drawings(digit, 0, 3)]
     queries = [one for digit in (*DIGITS, STRANGER) for one in drawings(digit, 3, 4)]

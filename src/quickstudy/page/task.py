@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -64,7 +65,8 @@ class Task:
 
     def __init__(self, ready: Ready, limits: Limits):
         self.encode = Kept(without_memory(ready.inputs.fit([])), most=KEPT)
-        inputs = Fixed(ready.inputs.kind, lambda: torch.stack)  # items are encoded once, when they come
+        kind: Any = ready.inputs.kind
+        inputs = Fixed(kind, lambda: torch.stack)  # items are encoded once, when they come
         self.ready, self.limits = replace(ready, inputs=inputs), limits
         self.examples: list[Example] = []
         self.count = 0
@@ -77,12 +79,27 @@ class Task:
         Raises:
             Refused: More than may be (413), or what the learner cannot learn (422); then nothing is changed.
         """
+        self.check_room(labels)
         found = self.encoded(items)
         numbers = range(self.count + 1, self.count + 1 + len(items))
         new = map(Example, numbers, labels, [item.key for item in items], found)
         self.learn([*self.examples, *new])
         self.count += len(items)
         return list(numbers)
+
+    def check_room(self, labels: Sequence[str]) -> None:
+        """Checks that examples of these classes may be added.
+
+        Raises:
+            Refused: They are too many (413).
+        """
+        most = self.limits.per_class(self.ready.inputs.kind)
+        counts = Counter([*(example.label for example in self.examples), *labels])
+        if len(counts) > self.limits.classes:
+            raise Refused(413, f"there would be {len(counts)} classes, and {self.limits.classes} are allowed.")
+        label, count = counts.most_common(1)[0]
+        if count > most:
+            raise Refused(413, f"class {label!r} would have {count} examples, and {most} are allowed.")
 
     def forget(self, numbers: Sequence[int]) -> None:
         """Learns anew, without some of the examples.
@@ -100,15 +117,8 @@ class Task:
 
     def learn(self, examples: list[Example]) -> None:
         labels = [example.label for example in examples]
-        most = self.limits.per_class(self.ready.inputs.kind)
-        counts = {label: labels.count(label) for label in labels}
-        if len(counts) > self.limits.classes:
-            raise Refused(413, f"there would be {len(counts)} classes, and {self.limits.classes} are allowed.")
-        for label, count in counts.items():
-            if count > most:
-                raise Refused(413, f"class {label!r} would have {count} examples, and {most} are allowed.")
         classifier, left_out = None, None
-        if len(counts) > 1:
+        if len(set(labels)) > 1:
             x = [example.x for example in examples]
             try:
                 classifier = FewShotClassifier(self.ready).fit(x, labels)
