@@ -127,7 +127,8 @@ def test_one(name: str, tasks: Tasks, shots: int) -> dict:
         found = qs.evaluate(one, tasks, episodes=DRAWS, temperature=temperature)
         assert found.tempered_bins is not None
         about[which] = {
-            "scores": found.scores["accuracy"].tolist(), "ece": found.tempered_calibration_error,
+            "scores": found.scores["accuracy"].tolist(), "bins": found.tempered_bins.tolist(),
+            "ece": found.tempered_calibration_error,
             "nats": found.scores["tempered_log_likelihood"].mean().item(), "hash": found.episodes_hash,
         }  # fmt: skip
     about["sets"] = sets(ready.learner, told, tasks)

@@ -53,6 +53,12 @@ def distribution(name: str, data_dir: Path | None, kept: Path) -> Distribution:
     return {"images": images, "text": texts, "molecules": molecules, "handwriting": drawings}[name](folder, kept)
 
 
+def whole(data: qs.LabelledData) -> tuple[Tensor, Tensor]:
+    """Its examples and labels."""
+    assert isinstance(data.x, Tensor)
+    return data.x, data.y
+
+
 def embedded(name: str, kept: Path, make: Callable[[], tuple[Tensor, Tensor, Iterable[str]]]) -> qs.LabelledData:
     """Embeddings and labels, made once."""
     path, names = kept / f"{name}.safetensors", kept / f"{name}.json"
@@ -79,7 +85,7 @@ def images(folder: Path, kept: Path) -> Distribution:
             "tiny-imagenet, 5-way": lambda shots: qs.FewShot(test, 5, shots, 5),
             "Herlev, 3-way": lambda shots: qs.FewShot(cells, 3, shots, 5),
         },
-        (train.x, train.y),
+        whole(train),
     )
 
 
@@ -105,8 +111,8 @@ def texts(folder: Path, kept: Path) -> Distribution:
     return Distribution(
         qs.FewShot(train, 5, (1, 10), 5),
         lambda shots: qs.FewShot(val, 5, shots, 5),
-        {f"Banking77, {ways}-way": lambda shots, ways=ways: qs.FewShot(test, ways, shots, 5) for ways in (5, 20)},
-        (train.x, train.y),
+        {f"Banking77, {ways}-way": lambda shots, ways=ways: qs.FewShot(test, ways, shots, 5) for ways in (5, 10)},
+        whole(train),
     )
 
 

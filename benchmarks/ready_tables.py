@@ -46,11 +46,15 @@ def cells(found: list[dict]) -> list[str]:
         return fmean(fmean(v) if isinstance(v := one[keys[0]][keys[1]], list) else v for one in found)
 
     told = [one for one in found if "strangers" in one]
-    strangers = [f"{fmean(fmean(one['strangers'][k]) for one in told):.3f}" for k in ("none_of_these", "softmax")]
+    strangers = (
+        []
+        if not told
+        else [f"{fmean(fmean(one['strangers'][k]) for one in told):.3f}" for k in ("none_of_these", "softmax")]
+    )
     return [
         str(qs.interval(scores("shipped"))), gap("nearest"), gap("logistic"), f"{average('shipped', 'nats'):.3f}",
         *(f"{average(which, 'ece'):.3f}" for which in ("shipped", "nearest", "logistic")),
-        f"{average('sets', 'covered'):.1%}", f"{average('sets', 'sizes'):.2f}", *(strangers if told else ["-", "-"]),
+        f"{average('sets', 'covered'):.1%}", f"{average('sets', 'sizes'):.2f}", *(strangers or ["-", "-"]),
     ]  # fmt: skip
 
 

@@ -212,6 +212,11 @@ def test_wrong_use_is_told(tmp_path, monkeypatch):
         qs.export_adaptation(protonet, path, ways=3, shape=(5,))
     with pytest.raises(ValueError, match="a task has at least 2 classes to tell apart; ways is 1"):
         qs.export_adaptation(protonet, path, ways=1, shape=(4,))
+    with pytest.raises(ValueError, match=r"takes no examples of shape \[5\]"):
+        qs.export_adaptation(learner("in-context"), path, ways=3, shape=(5,))
+    for wrong in ({"shots": 0}, {"temperature": -1.0}):
+        with pytest.raises(ValueError, match="shots and temperature are positive where given; they are"):
+            qs.export_adaptation(protonet, path, ways=3, shape=(4,), **wrong)
     with pytest.raises(ValueError, match="was built for 4 classes, and there are 5"):
         qs.export_adaptation(learner("in-context"), path, ways=5, shape=(256,))
     monkeypatch.delitem(sys.modules, "quickstudy.onnx_operators", raising=False)

@@ -37,8 +37,8 @@ ROOMS = [
     ["shipping", "export"],
     ["user_items"],
     ["tasks_command"],
-    ["export_command"],
-    ["report", "plan", "options", "check_command"],
+    ["export_command", "page"],
+    ["report", "plan", "options", "check_command", "serve_command"],
     ["cli"],
     ["__main__"],
 ]

@@ -13,9 +13,14 @@ from quickstudy.contract import Memory, MetaLearner, memory_of, parts_of
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict) -> None:
-    """Writes named tensors and a description that JSON can hold; equal content makes equal bytes."""
+    """Writes named tensors and a description that JSON can hold."""
+    write_atomically(path, packed(tensors, about))
+
+
+def packed(tensors: Mapping[str, Tensor], about: dict) -> bytes:
+    """The content of such a file; equal tensors and descriptions make equal bytes."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(contiguous, metadata={"quickstudy": json.dumps(about, sort_keys=True)}))
+    return save(contiguous, metadata={"quickstudy": json.dumps(about, sort_keys=True)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:

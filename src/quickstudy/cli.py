@@ -1,4 +1,4 @@
-"""The command line: compare, train, evaluate, check, adapt, predict, export, data."""
+"""The command line: compare, train, evaluate, check, adapt, predict, export, serve, data."""
 
 import json
 import os
@@ -29,6 +29,7 @@ from quickstudy.plan import plan, tests, tests_by_shots
 from quickstudy.processes import ProcessLost, processes
 from quickstudy.progress import Bars, Stopped
 from quickstudy.runs import ABOUT, begin, learner_about, open_run
+from quickstudy.serve_command import serve_command
 from quickstudy.tasks import FewShot
 from quickstudy.tasks_command import adapt_command, out, predict_command
 from quickstudy.training import Validation, adam, train
@@ -44,6 +45,7 @@ app.command("check")(check_command)
 app.command("adapt")(adapt_command)
 app.command("predict")(predict_command)
 app.command("export")(export_command)
+app.command("serve")(serve_command)
 
 
 def show_version(wanted: bool) -> bool:

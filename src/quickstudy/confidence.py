@@ -93,7 +93,7 @@ def fit_confidence(
     best = minimize_scalar(
         lambda log: nats(answers, math.exp(log)), bounds=(math.log(COLDEST), math.log(HOTTEST)), method="bounded"
     )
-    temperature = math.exp(best.x)
+    temperature = math.exp(best.x)  # pyright: ignore[reportAttributeAccessIssue]
     right = torch.cat([(logits / temperature).softmax(-1).gather(-1, y[:, None])[:, 0] for logits, y in answers])
     return Confidence(temperature, least_of_most(right, missed))
 

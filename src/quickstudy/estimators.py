@@ -45,6 +45,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_: int
     feature_names_in_: np.ndarray  # where examples had names of columns
     holds_examples_: bool  # of one that was loaded: see `save_task`
+    support_: tuple[Tensor, Tensor] | None
+    own_: Own | None
 
     def __init__(self, learner: Any = "table"):
         self.learner = learner
@@ -166,6 +168,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def own(self) -> Own:
         """What the examples tell of those to come, found when it is first asked for."""
         if self.own_ is None:
+            assert self.support_ is not None  # or it came from a file, with what they told
             x, y = self.support_
             self.own_ = of_own(self.ready_.learner, x, y, len(self.classes_), self.temperature_)
         return self.own_

@@ -105,8 +105,6 @@ def export_classifier(classifier: FewShotClassifier, path: str | Path, *, shape:
     kind, parts = parts_of(classifier.memory_)
     memory = memory_of(kind, {name: tensor.detach() for name, tensor in parts.items()})
     net = Answers(front, ready.learner, memory, classifier.temperature_, count)
-    with shape_told(x), torch.no_grad():
-        net(x)
     try:
         write(path, net, {"x": x}, {"x": {0: "query"}}, ready, about)
     except Unexportable as why:
@@ -133,17 +131,20 @@ def export_adaptation(
             a `Ready` one.
         path: The file.
         ways: The number of classes of a task.
-        shots: About how many examples of a class there will be, of which the temperature depends.
+        shots: About how many examples of a class there will be, on which the temperature depends.
         temperature: By which logits are divided; the learner's own for so many shots unless given, or else 1.
         shape: Of one example, such as (1, 28, 28), or (None,) for vectors of any length; known without it for rows
             and for the learner of a run.
 
     Raises:
-        ValueError: As `export_classifier`; or fewer than two ways, or more than the learner was built for.
+        ValueError: As `export_classifier`; or fewer than two ways, or more than the learner was built for; or shots or
+            a temperature that are not positive.
         ImportError: The packages for ONNX are not installed.
     """
     if ways < 2:
         raise ValueError(f"a task has at least 2 classes to tell apart; ways is {ways}.")
+    if (shots is not None and shots <= 0) or (temperature is not None and temperature <= 0):
+        raise ValueError(f"shots and temperature are positive where given; they are {shots} and {temperature}.")
     ready = opened(learner)
     if temperature is None:
         told = None if shots is None else ready.calibration(shots)
@@ -154,8 +155,8 @@ def export_adaptation(
         items = ready.inputs.fit(numbers)(numbers)
     else:
         front, known_shape = front_of(ready)
-        shape = shape or known_shape
-        items = drawn(9 * ways + 2, shape)
+        items = drawn(9 * ways + 2, shape or known_shape)
+        shape = shape or known_shape or ()
     support, query = items[: 5 * ways + 2], items[5 * ways + 2 :]  # in numbers that nothing else has
     labels = torch.arange(len(support)) % ways
     free = {place: f"axis{place}" for place, size in enumerate(shape, 1) if size is None}
@@ -182,6 +183,8 @@ def write(
 ) -> None:
     """Writes one of the modules above, with what both say of themselves."""
     about = {"learner": name_of(ready.learner), "takes": TAKES[ready.inputs.kind], **about}
+    with shape_told(inputs["x"]), torch.no_grad():
+        net(*inputs.values())
     write_atomically(Path(path), graph(net.eval(), inputs, axes, "probabilities", about))
 
 

@@ -15,6 +15,7 @@ from quickstudy.encoders.pictures import PictureEncoder, called
 from quickstudy.encoders.table import TableEncoder
 from quickstudy.encoders.texts import TextEncoder
 
+Kind = Literal["rows", "arrays", "pictures", "texts", "molecules"]
 Encode = Callable[[Any], Shaped[Tensor, "item *x"]]
 """From a user's items to the tensors that a learner takes."""
 
@@ -23,8 +24,10 @@ Encode = Callable[[Any], Shaped[Tensor, "item *x"]]
 class Inputs(Protocol):
     """How items of one kind become tensors."""
 
-    kind: Literal["rows", "arrays", "pictures", "texts", "molecules"]
-    """What items are: rows with the same columns, arrays of one shape, or a list of anything else."""
+    @property
+    def kind(self) -> Kind:
+        """What items are: rows with the same columns, arrays of one shape, or a list of anything else."""
+        ...
 
     def fit(self, items: Any) -> Encode:
         """What encodes items as this task's support set has them."""
@@ -42,7 +45,7 @@ class Inputs(Protocol):
 class Rows:
     """Rows of tables, of numbers and categories, some of them missing; see `TableEncoder`."""
 
-    kind = "rows"
+    kind: Kind = "rows"
 
     def fit(self, items: np.ndarray) -> TableEncoder:
         return TableEncoder.fit(items)
@@ -62,8 +65,8 @@ class Fixed:
         opened: Opens what encodes them, when that is first needed: an encoder's weights may be large.
     """
 
-    def __init__(self, kind: Literal["arrays", "pictures", "texts", "molecules"], opened: Callable[[], Encode]):
-        self.kind: Literal["arrays", "pictures", "texts", "molecules"] = kind
+    def __init__(self, kind: Kind, opened: Callable[[], Encode]):
+        self.kind: Kind = kind
         self.opened = opened
 
     @cached_property

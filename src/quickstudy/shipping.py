@@ -14,8 +14,9 @@ from jaxtyping import Shaped
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from quickstudy.atomic import write_atomically
 from quickstudy.catalogue import Setting, build
-from quickstudy.checkpoint import load_tensors, save_tensors
+from quickstudy.checkpoint import load_tensors, packed
 from quickstudy.conformal import Calibration, Own
 from quickstudy.contract import MetaLearner, memory_of, parts_of
 from quickstudy.estimators import FewShotClassifier
@@ -34,6 +35,15 @@ def save_task(classifier: FewShotClassifier, path: str | Path) -> None:
     Raises:
         NotFittedError: It has not been fitted.
         OSError: The file cannot be written; then none is left behind.
+    """
+    write_atomically(Path(path), task_bytes(classifier))
+
+
+def task_bytes(classifier: FewShotClassifier) -> bytes:
+    """The content of the file that `save_task` writes.
+
+    Raises:
+        NotFittedError: It has not been fitted.
     """
     check_is_fitted(classifier)
     ready = classifier.ready_
@@ -55,7 +65,7 @@ def save_task(classifier: FewShotClassifier, path: str | Path) -> None:
         "features": getattr(classifier, "n_features_in_", None),
         "feature_names": None if names is None else names.tolist(),
     }
-    save_tensors(Path(path), tensors, about)
+    return packed(tensors, about)
 
 
 def load_task(path: str | Path, learner: MetaLearner | None = None) -> FewShotClassifier:
@@ -77,8 +87,8 @@ def load_task(path: str | Path, learner: MetaLearner | None = None) -> FewShotCl
     classifier.ready_, classifier.classes_ = ready, np.array(about["classes"])
     told, classifier.holds_examples_ = about["calibration"], about["holds_examples"]
     classifier.calibration_, classifier.encode_ = told and Calibration(**told), ready.inputs.of(about["inputs"])
-    own = {name: tensors.get(OWN + name) for name in Own._fields}
-    classifier.support_, classifier.own_ = None, Own(own["right"].numpy(), own["unlike"].numpy(), own["centres"])
+    right, unlike = (tensors[OWN + name].numpy() for name in ("right", "unlike"))
+    classifier.support_, classifier.own_ = None, Own(right, unlike, tensors.get(f"{OWN}centres"))
     parts = {name.removeprefix(MEMORY): tensor for name, tensor in tensors.items() if name.startswith(MEMORY)}
     classifier.memory_ = memory_of(about["task"], parts)
     if about["features"] is not None:

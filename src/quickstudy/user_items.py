@@ -47,7 +47,7 @@ class Queries(NamedTuple):
 
     items: Any
     places: list[tuple[str, int | None]]
-    labels: list[str | None]
+    labels: Sequence[str | None]
 
 
 def read_labelled(path: str | Path, kind: str, label: str | None = None, column: str | None = None) -> Labelled:

@@ -19,12 +19,12 @@ class Kept:
     """
 
     def __init__(
-        self, embed: Callable[[Sequence[Any]], Float[Tensor, "item d"]], at_once: int = 32, most: int = 20_000
+        self, embed: Callable[[Sequence[Any]], Float[Tensor, "item *d"]], at_once: int = 32, most: int = 20_000
     ):
         self.embed, self.at_once, self.most = embed, at_once, most
         self.known: OrderedDict[bytes, Tensor] = OrderedDict()
 
-    def __call__(self, items: Sequence[Any], keys: Sequence[bytes]) -> Float[Tensor, "item d"]:
+    def __call__(self, items: Sequence[Any], keys: Sequence[bytes]) -> Float[Tensor, "item *d"]:
         """The embeddings of items, whose contents have these keys."""
         first: dict[bytes, Any] = {}
         for key, item in zip(keys, items, strict=True):

@@ -22,7 +22,8 @@ class PictureEncoder:
     """
 
     def __init__(self, name: str = OFFLINE, *, weights: str | Path | None = None):
-        self.network = Pretrained(name, weights=weights).eval().to(memory_format=torch.channels_last)
+        self.network = Pretrained(name, weights=weights).eval()
+        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.kept = Kept(self._embed)
 
     def __call__(self, pictures: Sequence[Any]) -> Float[Tensor, "picture d"]:

@@ -77,7 +77,7 @@ def lite() -> Parts:
 
 def of_timm(name: str, weights: str | Path | None) -> Parts:
     try:
-        import timm
+        import timm  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ImportError(f"{name!r} would come from timm: pip install 'quickstudy[timm]'.") from None
     if not timm.is_model(name.removeprefix("hf_hub:")) and not name.startswith("hf_hub:"):

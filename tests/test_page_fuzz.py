@@ -1,0 +1,48 @@
+"""The HTTP API, fuzzed from its own OpenAPI description: no server error, and no answer that it does not describe."""
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from pages import DARK, LIGHT, PICTURES, TEXTS, shown
+from starlette.testclient import TestClient
+
+from quickstudy.page.app import create_app
+from quickstudy.page.safe import Limits
+
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    schemathesis.checks.status_code_conformance,
+    schemathesis.checks.content_type_conformance,
+    schemathesis.checks.response_schema_conformance,
+]
+EXAMPLES = {"pictures": DARK + LIGHT, "texts": [*shown("short", "a", "ab"), *shown("long", 20 * "a", 25 * "b")]}
+TOKEN = {"Authorization": "Bearer a-token-that-nobody-guesses"}
+APPS = {
+    kind: create_app(ready, token=TOKEN["Authorization"].removeprefix("Bearer "), limits=Limits(sessions=100_000))
+    for kind, ready in (("pictures", PICTURES), ("texts", TEXTS))
+}
+quick = settings(max_examples=8, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def fuzz(case, kind: str) -> None:
+    """Sends a request as it was made up, and as one of a session that has learned something."""
+    case.call_and_validate(headers=TOKEN, checks=CHECKS)
+    page = TestClient(APPS[kind], headers=TOKEN)
+    own = {"X-Session": page.post("/api/sessions").json()["session"]}
+    assert page.post("/api/adapt", json={"examples": EXAMPLES[kind]}, headers=own).json()["ready"]
+    case.call_and_validate(headers=TOKEN | own, checks=CHECKS)
+
+
+pictures = schemathesis.openapi.from_asgi("/openapi.json", APPS["pictures"])
+texts = schemathesis.openapi.from_asgi("/openapi.json", APPS["texts"])
+
+
+@pictures.parametrize()
+@quick
+def test_nothing_that_is_sent_to_a_page_of_pictures_makes_it_fail(case):
+    fuzz(case, "pictures")
+
+
+@texts.parametrize()
+@quick
+def test_nothing_that_is_sent_to_a_page_of_texts_makes_it_fail(case):
+    fuzz(case, "texts")
