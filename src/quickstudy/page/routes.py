@@ -35,6 +35,7 @@ REASONS = {
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": models.Problem, "description": why} for status, why in REASONS.items()
 }
+FILE = "application/octet-stream"
 
 
 class Server:
@@ -95,12 +96,6 @@ Own = Annotated[Task, Depends(task_of)]
 router = APIRouter(prefix="/api", responses=PROBLEMS)
 
 
-class AdaptedTask(Response):
-    """An adapted task."""
-
-    media_type = "application/octet-stream"
-
-
 @router.get("/about", operation_id="about")
 def about(server: Serving) -> models.About:
     """What learner this is, and how much it takes."""
@@ -153,12 +148,14 @@ def forget(forgetting: models.Forgetting, session: Name, task: Own, server: Serv
         return learned(task, [])
 
 
-@router.get("/task", operation_id="download", response_class=AdaptedTask)
+@router.get("/task", operation_id="download", response_class=Response, responses={200: {"content": {FILE: {}}}})
 def download(task: Own, server: Serving) -> Response:
     """What was learned, as a file for quickstudy predict and load_task."""
     with server.turn():
         content = task_bytes(task.learned())
-    return AdaptedTask(content, headers={"Content-Disposition": 'attachment; filename="task.safetensors"'})
+    return Response(
+        content, headers={"Content-Disposition": 'attachment; filename="task.safetensors"'}, media_type=FILE
+    )
 
 
 def learned(task: Task, added: list[int]) -> models.Learned:

@@ -77,7 +77,9 @@ function askForToken() {
       dialog.close();
     };
     dialog.querySelector("button").onclick = go;
-    input.onkeydown = (event) => event.key === "Enter" && go();
+    input.onkeydown = (event) => {
+      if (event.key === "Enter") go();
+    };
     dialog.onclose = resolve;
     if (!dialog.open) dialog.showModal();
   });

@@ -25,7 +25,7 @@ export function classCard(one, act) {
     act.rename(one, name.value.trim());
     name.value = one.name;
   };
-  name.onkeydown = (event) => event.key === "Enter" && name.blur();
+  name.addEventListener("keydown", (event) => event.key === "Enter" && name.blur());
   card.querySelector(".remove").onclick = () => act.removeClass(one);
   one.card = card;
   return card;

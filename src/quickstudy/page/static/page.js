@@ -133,7 +133,7 @@ function receive(card, take, name) {
     if (items.length) take(items);
   };
   card.querySelector(".take").onclick = lines;
-  area.onkeydown = (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && lines();
+  area.addEventListener("keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && lines());
 }
 
 document.addEventListener("paste", (event) => {
