@@ -50,7 +50,13 @@ class Served:
 def browser(tmp_path):
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--use-fake-ui-for-media-stream"):
+    for word in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--use-fake-ui-for-media-stream",
+        "--window-size=1200,1800",
+    ):
         options.add_argument(word)
     options.add_argument("--use-fake-device-for-media-stream")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -101,8 +107,7 @@ def test_two_classes_are_made_a_picture_is_named_an_example_changes_that_and_the
         cards = wait(lambda: len(each(browser, "#classes .card")) == 2 and each(browser, "#classes .card"))
         for card, name, pictures in zip(cards, ("dark", "light"), (dark, light), strict=True):
             field = card.find_element("css selector", ".name")
-            field.clear()
-            field.send_keys(name + "\n")
+            field.send_keys(Keys.CONTROL + "a", Keys.NULL, name + "\n")
             card.find_element("css selector", "input[type=file]").send_keys("\n".join(pictures))
         wait(lambda: "4 of 4 examples" in text(browser, "#learned"))
         browser.find_element("css selector", "#asking input[type=file]").send_keys("\n".join([*query, str(broken)]))

@@ -15,9 +15,9 @@ CHECKS = [
     schemathesis.checks.response_schema_conformance,
 ]
 EXAMPLES = {"pictures": DARK + LIGHT, "texts": [*shown("short", "a", "ab"), *shown("long", 20 * "a", 25 * "b")]}
-TOKEN = {"Authorization": "Bearer a-token-that-nobody-guesses"}
+HERE = {"Host": "127.0.0.1"}
 APPS = {
-    kind: create_app(ready, token=TOKEN["Authorization"].removeprefix("Bearer "), limits=Limits(sessions=100_000))
+    kind: create_app(ready, limits=Limits(sessions=100_000))
     for kind, ready in (("pictures", PICTURES), ("texts", TEXTS))
 }
 quick = settings(max_examples=8, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
@@ -25,18 +25,17 @@ quick = settings(max_examples=8, derandomize=True, deadline=None, suppress_healt
 
 def fuzz(case, kind: str) -> None:
     """Sends a request as it was made up, and as one of a session that has learned something."""
-    page = TestClient(APPS[kind], headers=TOKEN)
+    page = TestClient(APPS[kind], headers=HERE)
     own = {"X-Session": page.post("/api/sessions").json()["session"]}
     assert page.post("/api/adapt", json={"examples": EXAMPLES[kind]}, headers=own).json()["ready"]
-    for headers in (TOKEN, TOKEN | own):
+    for headers in (HERE, HERE | own):
         case.headers.update(headers)
         response = case.call()
-        assert response.status_code != 401
         case.validate_response(response, checks=CHECKS)
 
 
-pictures = schemathesis.openapi.from_asgi("/openapi.json", APPS["pictures"])
-texts = schemathesis.openapi.from_asgi("/openapi.json", APPS["texts"])
+pictures = schemathesis.openapi.from_asgi("/openapi.json", APPS["pictures"], headers=HERE)
+texts = schemathesis.openapi.from_asgi("/openapi.json", APPS["texts"], headers=HERE)
 
 
 @pictures.parametrize()
