@@ -6,6 +6,7 @@ from learners import learner, mlp, toy_data
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris, load_wine
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -214,6 +215,12 @@ def test_a_share_that_is_none_is_refused(missed):
     x, y, queries, _ = few()
     with pytest.raises(ValueError, match="may lack lies between 0 and 1; got"):
         qs.FewShotClassifier().fit(x, y).predict_set(queries, missed)
+
+
+@pytest.mark.parametrize("ask", ["predict_set", "none_of_these"])
+def test_nothing_is_told_before_anything_was_learned(ask):
+    with pytest.raises(NotFittedError):
+        getattr(qs.FewShotClassifier(), ask)(few()[2])
 
 
 def test_items_that_are_no_list_are_told():

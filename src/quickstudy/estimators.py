@@ -22,8 +22,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     """A classifier that learns from a handful of examples of each class, with a confidence that can be trusted.
 
     Args:
-        learner: A trained `MetaLearner`, which takes arrays such as it was trained on; the name of one that ships with
-            quickstudy, "table" for rows of numbers and categories; or the folder of a run.
+        learner: A trained `MetaLearner`, which takes arrays such as it was trained on; the folder of a run; or the name
+            of one that ships with quickstudy, such as "table" for rows of numbers and categories or "images" (see
+            `load`).
 
     Attributes:
         classes_: The class labels, sorted.
@@ -55,7 +56,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Learns the classes of some examples.
 
         Args:
-            X: The examples: rows with the same columns, or arrays [example, *x].
+            X: The examples: rows with the same columns, arrays [example, *x], or a list of pictures (paths, PIL
+                pictures or arrays of bytes), texts or SMILES.
             y: Their labels, numbers or text.
 
         Raises:
@@ -138,6 +140,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         if not 0 < missed < 1:
             raise ValueError(f"the share of right classes that a set may lack lies between 0 and 1; got {missed}.")
+        check_is_fitted(self)
         told = self.calibration_
         shares = share_below(self.predict_proba(X), self.own().right, told and told.right)
         return shares > (told.level(missed) if told else missed)
