@@ -25,8 +25,9 @@ from ready_tables import RESULTS, written
 from torch import Tensor, nn
 
 import quickstudy as qs
+from quickstudy import conformal
 from quickstudy.checkpoint import load_learner, save_learner
-from quickstudy.conformal import Calibration, answered, calibrate, of_own, share_below, unlike_of
+from quickstudy.conformal import Calibration, answered, calibrate, of_own, share_less_unlike, unlike_of
 from quickstudy.data.tables import tables
 from quickstudy.encoders.background import Background, MoleculeFeatures
 from quickstudy.evaluation import episode_list
@@ -144,7 +145,7 @@ def sets(learner: qs.MetaLearner, told: Calibration, tasks: Tasks) -> dict:
     for batch in episode_list(tasks, DRAWS):
         for episode in batch:
             p, y, own, _ = answered(learner, episode, told.temperature)
-            within = share_below(p, own.right, told.right) > told.level(MISSED)
+            within = conformal.sets(p, own, told, MISSED)
             covered.append(float(within[np.arange(len(y)), y].mean()))
             sizes.append(float(within.sum(-1).mean()))
     return {"covered": covered, "sizes": sizes}
@@ -162,8 +163,7 @@ def told_apart(learner: qs.MetaLearner, told: Calibration, tasks: qs.FewShot) ->
             own = of_own(learner, support.x[0], support.y[0], support.ways or 0, told.temperature)
             logits = known(learner.predict(learner.adapt(support), x), support.ways or 0)[0]
             p = (logits.double() / told.temperature).softmax(-1).numpy()
-            scores = unlike_of(learner, own, x[0], p)
-            shares = 1 - share_below(-scores, -own.unlike, [-value for value in reversed(told.unlike)])
+            shares = share_less_unlike(unlike_of(learner, own, x[0], p), own, told)
             for which, score in ((SOFTMAX, 1 - p.max(-1)), ("none_of_these", shares)):
                 areas[which].append(area(torch.from_numpy(score)[None].float(), strange).item())
     return areas

@@ -74,8 +74,7 @@ def fit_confidence(
         TypeError: Tasks of regression, whose answers have no logits.
         ValueError: A share that is none.
     """
-    if not 0 < missed < 1:
-        raise ValueError(f"the share of right classes that a set may lack lies between 0 and 1; got {missed}.")
+    check_share(missed)
     training = learner.training
     learner.eval()
     channels_last(learner)
@@ -109,6 +108,16 @@ def fit_temperature(
 ) -> float:
     """The temperature alone; see `fit_confidence`."""
     return fit_confidence(learner, tasks, episodes=episodes, seed=seed, engine=engine, fabric=fabric).temperature
+
+
+def check_share(missed: float) -> None:
+    """Checks a share of right classes that sets may lack.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not 0 < missed < 1:
+        raise ValueError(f"the share of right classes that a set may lack lies between 0 and 1; got {missed}.")
 
 
 def least_of_most(right: Float[Tensor, " query"], missed: float) -> float:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from quickstudy.confidence import fit_confidence
@@ -77,6 +77,21 @@ def share_below(
     if others is None:
         return (below + 1) / (len(own) + 1)
     return (below + LENT * np.interp(values, others, GRID)) / (len(own) + LENT)
+
+
+def sets(
+    probabilities: Float[np.ndarray, "query way"], own: Own, told: Calibration | None, missed: float
+) -> Bool[np.ndarray, "query way"]:
+    """The classes of each query's prediction set, of tempered probabilities."""
+    shares = share_below(probabilities, own.right, told and told.right)
+    return shares > (told.level(missed) if told else missed)
+
+
+def share_less_unlike(
+    scores: Float[np.ndarray, " query"], own: Own, told: Calibration | None
+) -> Float[np.ndarray, " query"]:
+    """The share of examples of a task's classes that are less unlike these than each query is; see `unlike_of`."""
+    return 1 - share_below(-scores, -own.unlike, told and [-value for value in reversed(told.unlike)])
 
 
 @torch.no_grad()

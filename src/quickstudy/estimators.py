@@ -9,7 +9,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from quickstudy.conformal import Own, of_own, share_below, unlike_of
+from quickstudy.confidence import check_share
+from quickstudy.conformal import Own, of_own, sets, share_less_unlike, unlike_of
 from quickstudy.contract import Examples
 from quickstudy.estimator_inputs import checked, told_of_gaps
 from quickstudy.evaluation import tempered
@@ -138,12 +139,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: A share that is none.
         """
-        if not 0 < missed < 1:
-            raise ValueError(f"the share of right classes that a set may lack lies between 0 and 1; got {missed}.")
+        check_share(missed)
         check_is_fitted(self)
-        told = self.calibration_
-        shares = share_below(self.predict_proba(X), self.own().right, told and told.right)
-        return shares > (told.level(missed) if told else missed)
+        return sets(self.predict_proba(X), self.own(), self.calibration_, missed)
 
     def none_of_these(self, X: Any) -> np.ndarray:
         """How unlike all classes each example is: the share of examples of these classes that are less so. [example]
@@ -153,9 +151,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         x = self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False))
-        own, told = self.own(), self.calibration_
-        scores = unlike_of(self.ready_.learner, own, x, np.exp(self._log_of(x)))
-        return 1 - share_below(-scores, -own.unlike, told and [-value for value in reversed(told.unlike)])
+        scores = unlike_of(self.ready_.learner, self.own(), x, np.exp(self._log_of(x)))
+        return share_less_unlike(scores, self.own(), self.calibration_)
 
     def more_examples(self) -> Curve:
         """What accuracy to expect with fewer examples of each class, and with twice as many; see `more_examples`.

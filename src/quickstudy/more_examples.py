@@ -66,9 +66,14 @@ def more_examples(
         memory = shown.adapt(Examples(rows[support], y[support], wide))
         answers = known(shown.predict(memory, rows[asked]), ways).argmax(-1)
         accuracy[shots] = (answers == y[asked]).double().mean().item()
-        interval = binomtest(round(accuracy[shots] * len(y)), len(y)).proportion_ci(method="wilson")
-        low[shots], high[shots] = float(interval.low), float(interval.high)
+        low[shots], high[shots] = wilson(round(accuracy[shots] * len(y)), len(y))
     return Curve(accuracy, low, high, extrapolated(accuracy, 2 * fewest))
+
+
+def wilson(right: int, asked: int) -> tuple[float, float]:
+    """The 95% interval of Wilson (1927) of an accuracy, as if examples were drawn independently."""
+    found = binomtest(right, asked).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def draw(y: Int[Tensor, " example"], ways: int, count: int, generator: torch.Generator) -> Int[Tensor, "way count"]:

@@ -14,7 +14,7 @@ from rich.table import Table
 from quickstudy.atomic import write_atomically
 from quickstudy.estimators import FewShotClassifier
 from quickstudy.ready import opened
-from quickstudy.shipping import load_task, save_task
+from quickstudy.shipping import holds_examples, load_task, save_task
 from quickstudy.user_items import Labelled, Queries, read_labelled, read_queries
 
 out = Console(width=None if sys.stdout.isatty() else 120)
@@ -50,7 +50,7 @@ def adapt_command(
     if examples.columns:
         classifier.feature_names_in_ = np.array(examples.columns, dtype=object)
     save_task(classifier, file)
-    holds = "which holds the examples, encoded" if load_task(file).holds_examples_ else "which holds no example"
+    holds = "which holds the examples, encoded" if holds_examples(classifier) else "which holds no example"
     out.print(
         f"{len(classifier.classes_)} classes: {', '.join(classifier.classes_)}; written to {file}, {holds}",
         soft_wrap=True,

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.stats import binomtest
 
 from quickstudy.left_out import left_out
-from quickstudy.more_examples import more_examples
+from quickstudy.more_examples import more_examples, wilson
 from quickstudy.ready import Ready
 
 ENOUGH = 0.9
@@ -48,8 +47,7 @@ class LeftOut:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95% interval of Wilson (1927) of the accuracy, as if examples were drawn independently."""
-        found = binomtest(self.right, len(self.labels)).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        return wilson(self.right, len(self.labels))
 
 
 def of_others(ready: Ready, x: Any, items: Sequence[str], labels: Sequence[str]) -> LeftOut:
