@@ -12,7 +12,7 @@ from quickstudy.encoders.table import TableEncoder
 
 
 def written(rows: str) -> bytes:
-    return gzip.compress(rows.encode())
+    return gzip.compress(rows.encode(), mtime=0)
 
 
 SMALL = written("a\ttarget\tb\n1\t7\t0.5\n2\t3\t1.5\n3\t7\t2.5\n")
@@ -54,7 +54,9 @@ def test_a_table_that_is_not_there_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", [b"no gzip", SMALL[:-9], written("a\tb\n1\t2\n"), written("a\ttarget\nred\t1\n"), written("")]
+    "content",
+    [b"no gzip", SMALL[:-9], written("a\tb\n1\t2\n"), written("a\ttarget\nred\t1\n"), written("")],
+    ids=["no gzip", "cut short", "no target", "words", "empty"],
 )
 def test_what_is_no_table_is_refused(content):
     with pytest.raises(ValueError, match=r"iris.tsv.gz is no table of numbers with a target"):
