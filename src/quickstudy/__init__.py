@@ -28,6 +28,7 @@ from quickstudy.methods.in_context.transformer_neural_process import Transformer
 from quickstudy.methods.metric.feat import FEAT
 from quickstudy.methods.metric.mahalanobis import Mahalanobis
 from quickstudy.methods.metric.matching_network import MatchingNetwork
+from quickstudy.methods.metric.metaoptnet import MetaOptNet
 from quickstudy.methods.metric.prototypical_network import PrototypicalNetwork
 from quickstudy.methods.metric.r2d2 import R2D2
 from quickstudy.methods.metric.relation_network import RelationNetwork
@@ -104,6 +105,7 @@ __all__ = [
     "MetaBaseline",
     "MetaLSTM",
     "MetaLearner",
+    "MetaOptNet",
     "MetaSGD",
     "NeuralProcess",
     "Progress",
