@@ -55,6 +55,18 @@ def test_answers_are_those_of_the_estimator(page):
     assert task.classifier is None
 
 
+def test_a_query_is_shown_to_the_encoder_once():
+    seen, encoder = [], nn.Sequential(nn.Flatten(), nn.Linear(784, 4))
+    encoder.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    with client(Ready(qs.PrototypicalNetwork(encoder).eval(), PICTURES.inputs)) as one:
+        own = begin(one)
+        one.post("/api/adapt", json={"examples": DARK + LIGHT}, headers=own)
+        for queries in ([grey(1)], [grey(1), grey(2), grey(3)]):  # for the first, the examples are looked at too
+            seen.clear()
+            one.post("/api/predict", json={"queries": queries}, headers=own).raise_for_status()
+        assert seen == [3]
+
+
 def opened(content: str):
     import base64
 

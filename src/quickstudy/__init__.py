@@ -16,7 +16,7 @@ from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.mlp import MLP
 from quickstudy.encoders.resnet12 import ResNet12
 from quickstudy.engine import Engine
-from quickstudy.estimators import FewShotClassifier
+from quickstudy.estimators import Answered, FewShotClassifier
 from quickstudy.evaluation import Evaluation, Interval, evaluate, interval
 from quickstudy.export import export_adaptation, export_classifier
 from quickstudy.methods.bayesian.abml import ABML
@@ -74,6 +74,7 @@ __all__ = [
     "R2D2",
     "SNAIL",
     "ALPaCA",
+    "Answered",
     "AttentiveNeuralProcess",
     "Augmented",
     "BaselinePlusPlus",

@@ -117,11 +117,18 @@ def unlike_of(
     learner: MetaLearner, own: Own, x: Shaped[Tensor, "query *x"], probabilities: Float[np.ndarray, "query way"]
 ) -> Float[np.ndarray, " query"]:
     """How unlike all classes queries are, which have these probabilities, tempered."""
-    surest = torch.from_numpy(probabilities).max(-1).values
-    if own.centres is None:
-        return (1 - surest).numpy()
     with torch.no_grad():
-        return unlike(surest[None], embeddings(learner, x[None]).double(), own.centres[None].double())[0].numpy()
+        return unlike_seen(own, None if own.centres is None else embeddings(learner, x[None])[0], probabilities)
+
+
+def unlike_seen(
+    own: Own, z: Float[Tensor, "query d"] | None, probabilities: Float[np.ndarray, "query way"]
+) -> Float[np.ndarray, " query"]:
+    """`unlike_of` queries whose embeddings are known already, or are None where a method sees more than these."""
+    surest = torch.from_numpy(probabilities).max(-1).values
+    if own.centres is None or z is None:
+        return (1 - surest).numpy()
+    return unlike(surest[None], z[None].double(), own.centres[None].double())[0].numpy()
 
 
 @torch.no_grad()
