@@ -62,8 +62,9 @@ def test_probabilities_are_the_learners_own_at_its_temperature():
     with torch.no_grad():
         memory = ready.learner.adapt(qs.Examples(encode(x)[None], torch.as_tensor(y)[None], 3))
         logits = ready.learner.predict(memory, encode(queries)[None]).logits[0]
-    expected = (logits / ready.calibrations[5].temperature).softmax(-1)
+    expected = (logits / one.temperature_).softmax(-1)
     np.testing.assert_allclose(one.predict_proba(queries), expected, rtol=1e-9)
+    assert one.temperature_ != ready.calibrations[3][5].temperature == one.calibration_.temperature
     np.testing.assert_allclose(one.predict_log_proba(queries), np.log(one.predict_proba(queries)))
 
 

@@ -121,7 +121,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _adapt(self, x: Tensor, numbers: Tensor) -> "FewShotClassifier":
         learner, classes = self.ready_.learner, len(self.classes_)
-        self.calibration_ = self.ready_.calibration(len(x) / classes)
+        self.calibration_ = self.ready_.calibration(classes, len(x) / classes)
         self.support_, self.own_ = (x, numbers), None
         with torch.no_grad():
             self.memory_ = learner.adapt(Examples(x[None], numbers[None], widest(learner, x[:1], classes)))
@@ -129,8 +129,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def temperature_(self) -> float:
-        """By which logits are divided."""
-        return 1.0 if self.calibration_ is None else self.calibration_.temperature
+        """By which logits are divided: what other tasks and this one's own examples make likely."""
+        return 1.0 if self.calibration_ is None else self.own().temperature
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, in the order of `classes_`: [example, class]."""
@@ -207,7 +207,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if self.own_ is None:
             assert self.support_ is not None  # or it came from a file, with what they told
             x, y = self.support_
-            self.own_ = of_own(self.ready_.learner, x, y, len(self.classes_), self.temperature_)
+            self.own_ = of_own(self.ready_.learner, x, y, len(self.classes_), self.calibration_)
         return self.own_
 
     def decision_function(self, X: Any) -> np.ndarray:

@@ -147,7 +147,7 @@ def export_adaptation(
         raise ValueError(f"shots and temperature are positive where given; they are {shots} and {temperature}.")
     ready = opened(learner)
     if temperature is None:
-        told = None if shots is None else ready.calibration(shots)
+        told = None if shots is None else ready.calibration(ways, shots)
         temperature = told.temperature if told else 1.0
     if ready.inputs.kind == "rows":
         front, shape = nn.Identity(), shape or (None,)
