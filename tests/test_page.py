@@ -324,6 +324,25 @@ def test_a_sample_is_a_task_to_begin_with(kind, ready):
         assert len(answers) == len(found["queries"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("learner", "package"), [("images", "efficientnet_lite_pytorch"), ("text", "sentence_transformers")]
+)
+def test_a_sample_shows_a_sure_answer_a_set_of_two_and_none_of_these(learner, package):
+    pytest.importorskip(package)
+    ready = qs.load(learner)
+    with client(ready) as page:
+        own, found = begin(page), page.get("/api/sample").json()
+        page.post("/api/adapt", json={"examples": found["examples"]}, headers=own).raise_for_status()
+        *sure, torn, stranger = page.post("/api/predict", json={"queries": found["queries"]}, headers=own).json()[
+            "answers"
+        ]
+    assert max(answer["confidence"] for answer in sure) > 0.75
+    for answer in sure:
+        assert (answer["set"], answer["strange"]) == ([answer["label"]], False)
+    assert (len(torn["set"]), torn["strange"]) == (2, False)
+    assert stranger["strange"]
+
+
 def test_the_page_and_its_description_load_nothing_from_other_hosts(page):
     for path in ("/", "/docs", "/static/style.css", "/static/page.js", "/static/cards.js", "/static/icon.svg"):
         found = page.get(path)
