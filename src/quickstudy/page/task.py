@@ -5,6 +5,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +15,10 @@ from torch import Tensor
 from quickstudy.checks.labels import LeftOut, of_others
 from quickstudy.encoders.kept import Kept
 from quickstudy.estimators import FewShotClassifier
+from quickstudy.export import classifier_graph, front_of
 from quickstudy.inputs import Encode, Fixed
 from quickstudy.none_of_these import embeddings, sees_embeddings
+from quickstudy.page.apart import graph_apart
 from quickstudy.page.safe import Limits, Refused
 from quickstudy.ready import Ready
 
@@ -67,7 +70,7 @@ class Task:
         self.encode = Kept(without_memory(ready.inputs.fit([])), most=KEPT)
         kind: Any = ready.inputs.kind
         inputs = Fixed(kind, lambda: torch.stack)  # items are encoded once, when they come
-        self.ready, self.limits = replace(ready, inputs=inputs), limits
+        self.whole, self.ready, self.limits = ready, replace(ready, inputs=inputs), limits
         self.examples: list[Example] = []
         self.count = 0
         self.classifier: FewShotClassifier | None = None
@@ -154,6 +157,26 @@ class Task:
             learner, shown = self.ready.learner, torch.stack([example.x for example in self.examples])
             self.seen_ = embeddings(learner, shown[None])[0] if sees_embeddings(learner) else shown
         return self.seen_
+
+    def graph(self) -> bytes:
+        """What was learned, as an ONNX file, made beside whatever else goes on.
+
+        Raises:
+            Refused: Nothing has been learned yet (409); it cannot be exported (422); or the server lacks the packages
+                for it (424).
+        """
+        classifier, whole = copy.copy(self.learned()), self.whole
+        assert classifier.support_ is not None
+        classifier.ready_, classifier.encode_ = whole, whole.inputs.fit([])
+        shape = None if front_of(whole)[1] else tuple(classifier.support_[0].shape[1:])
+        try:
+            return classifier_graph(
+                classifier, shape=shape, make=partial(graph_apart, seconds=self.limits.export_seconds)
+            )
+        except ValueError as error:
+            raise Refused(422, str(error)) from None
+        except ImportError as error:
+            raise Refused(424, str(error)) from None
 
     def nearest(self, x: Tensor) -> list[list[tuple[Example, float]]]:
         """For each query, as the learner sees it, the nearest examples."""
