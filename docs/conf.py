@@ -1,0 +1,26 @@
+"""The site's settings: `sphinx-build -W docs FOLDER` makes it, and asks no other machine for anything."""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "benchmarks")]
+
+project, author = "quickstudy", "the quickstudy authors"
+release = version("quickstudy")
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated_pages"]
+exclude_patterns = ["Thumbs.db"]
+html_theme = "furo"
+html_title = "quickstudy"
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
+highlight_language = "none"
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+maximum_signature_line_length = 80
