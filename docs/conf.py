@@ -1,16 +1,15 @@
 """The site's settings: `sphinx-build -W docs FOLDER` makes it, and asks no other machine for anything."""
 
+import importlib.metadata
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "benchmarks")]
 
 project, author = "quickstudy", "the quickstudy authors"
-release = version("quickstudy")
+release = importlib.metadata.version("quickstudy")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated_pages"]
-exclude_patterns = ["Thumbs.db"]
 html_theme = "furo"
 html_title = "quickstudy"
 html_static_path = ["static"]
@@ -23,4 +22,5 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-maximum_signature_line_length = 80
+maximum_signature_line_length = 88
+default_role = "code"
