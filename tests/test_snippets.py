@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from snippets import check, run_page
 
 import quickstudy as qs
 from quickstudy.cli import app
@@ -47,6 +48,31 @@ def test_what_a_page_shows_runs_with_the_installed_wheel(page, wheel, tmp_path):
     assert int(ran) == len(re.findall("^```(?:python|console)$|`:\n\n```$", page.read_text(), re.MULTILINE))
     assert Path(where).is_relative_to(wheel)
     assert all(command in page.read_text() for command in BEFORE.get(page.name, []))
+
+
+WRONG = {
+    "a doctest": "```python\n>>> 1 + 1\n3\n\n```",
+    "a print": "```python\nprint(2)\n```\n\n```\n3\n```",
+    "an error": "```python\nassert False\n```",
+    "a file": "`a.csv`:\n\n```\na\n```\n\n```python\n>>> from pathlib import Path\n>>> Path('a.csv').read_text()\n'b\\n'\n\n```",
+    "a command": "```console\n$ quickstudy --version\nslowstudy\n```",
+    "a command that fails": "```console\n$ quickstudy predict table none.csv none.csv\n```",
+}
+
+
+@pytest.mark.parametrize("text", WRONG.values(), ids=WRONG)
+def test_a_page_that_shows_what_is_not_so_fails(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.md").write_text(text + "\n")
+    with pytest.raises(AssertionError):
+        run_page(tmp_path / "page.md")
+
+
+def test_percentages_may_differ_by_a_point_and_words_may_not():
+    check("a command", "yes 90.0%", "yes   90.9%")
+    for got in ("yes 91.1%", "no 90.0%"):
+        with pytest.raises(AssertionError, match="is said to print"):
+            check("a command", "yes 90.0%", got)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name in READ], ids=lambda page: page.stem)
