@@ -54,7 +54,7 @@ WRONG = {
     "a doctest": "```python\n>>> 1 + 1\n3\n\n```",
     "a print": "```python\nprint(2)\n```\n\n```\n3\n```",
     "an error": "```python\nassert False\n```",
-    "a file": "`a.csv`:\n\n```\na\n```\n\n```python\n>>> from pathlib import Path\n>>> Path('a.csv').read_text()\n'b\\n'\n\n```",
+    "a file": "`a`:\n\n```\nb\n```\n\n```python\n>>> import pathlib\n>>> pathlib.Path('a').read_text()\n'c'\n\n```",
     "a command": "```console\n$ quickstudy --version\nslowstudy\n```",
     "a command that fails": "```console\n$ quickstudy predict table none.csv none.csv\n```",
 }
