@@ -68,7 +68,8 @@ def run_page(page: Path) -> int:
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 exec(compile("\n" * line + block["text"], str(page), "exec"), names)
             if printed.getvalue():
-                check(block["text"], FENCE.match(text, block.end() + 2)["text"], printed.getvalue())
+                shown = FENCE.match(text, block.end() + 2)
+                check(block["text"], shown["text"] if shown else "", printed.getvalue())
         elif block["kind"] == "console":
             for part in re.split(r"^\$ (?=quickstudy )", block["text"], flags=re.MULTILINE)[1:]:
                 command, _, wanted = part.partition("\n")
