@@ -7,13 +7,15 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "benchmarks")]
 
-project, author = "quickstudy", "the quickstudy authors"
+project = "quickstudy"
 release = importlib.metadata.version("quickstudy")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated_pages"]
 html_theme = "furo"
 html_title = "quickstudy"
 html_static_path = ["static"]
 html_css_files = ["wide.css"]
+html_show_copyright = False
+toc_object_entries_show_parents = "hide"
 highlight_language = "none"
 myst_heading_anchors = 3
 
@@ -22,5 +24,5 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-maximum_signature_line_length = 88
+maximum_signature_line_length = 160  # with the full names of types, which are not shown
 default_role = "code"
