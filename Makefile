@@ -2,14 +2,21 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test snippets docs lint clean
 
 demo: .venv/installed
 	rm -rf demo
 	$(BIN)/quickstudy compare --out demo --steps 300 --episodes 200
 
 test: .venv/tested lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+snippets: .venv/tested
+	$(BIN)/pytest tests/test_snippets.py
+
+docs: .venv/tested
+	$(BIN)/sphinx-build -q -W --keep-going docs site
+	@echo "the site: site/index.html"
 
 lint: .venv/tested
 	$(BIN)/ruff check .
@@ -27,4 +34,4 @@ lint: .venv/tested
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site docs/generated

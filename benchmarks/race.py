@@ -154,26 +154,36 @@ def run(which: str, name: str, data_dir: Path | None, out: Path) -> None:
     print({task: str(one) for task, one in found.items()}, flush=True)
 
 
-def table(course: str) -> str:
-    """What the methods reached that have run, family by family, 5-way and 20-way; one training serves both."""
+def raced(course: str) -> dict[str, dict]:
+    """What each method wrote that has run, by its name."""
     paths = {name: result(course, name) for name in METHODS}
-    found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+
+
+def ledger(course: str) -> list[tuple[list[str], dict[str, list[str]]]]:
+    """Columns and rows of what the methods reached that have run, 5-way and 20-way; one training serves both."""
+    found, few, many = raced(course), *([f"{ways}-way {shots}-shot" for shots in SHOTS] for ways in WAYS)
     if not found:
-        return f"Nothing has been raced on {course} yet."
-    few, many = ([f"{ways}-way {shots}-shot" for shots in SHOTS] for ways in WAYS)
+        return []
     columns, rows = accuracies(course, found, few)
     columns += ["ECE, 1 shot", "tempered", "transductive", "tasks seen", "minutes", "machine"]
     for name, about in found.items():
         first = about["tests"][few[0]]
         rows[name] += [f"{first['ece']:.3f}", f"{first['tempered_ece']:.3f}", "yes" if first["transductive"] else "no"]
         rows[name] += [f"{about['steps'] * about['batch']:,}", f"{about['minutes']:.0f}", about["machine"]]
-    tables = [written(columns, rows)]
     free = {name: about for name, about in found.items() if many[0] in about["tests"]}
-    tables += [written(*accuracies(course, free, many))] if free else []
-    hashes = {task: {about["tests"][task]["hash"][:12] for about in found.values() if task in about["tests"]}
-              for task in few + many}  # fmt: skip
+    return [(columns, rows), *([accuracies(course, free, many)] if free else [])]
+
+
+def table(course: str) -> str:
+    """What the methods reached that have run, family by family, and on which episodes."""
+    if not (tables := ledger(course)):
+        return f"Nothing has been raced on {course} yet."
+    tests = [about["tests"] for about in raced(course).values()]
+    tasks = [f"{ways}-way {shots}-shot" for ways in WAYS for shots in SHOTS]
+    hashes = {task: {test[task]["hash"][:12] for test in tests if task in test} for task in tasks}
     lists = "; ".join(f"{task} {', '.join(sorted(some))}" for task, some in hashes.items() if some)
-    return "\n\n".join([*tables, f"SHA-256 of the test episodes: {lists}."])
+    return "\n\n".join([*(written(*each) for each in tables), f"SHA-256 of the test episodes: {lists}."])
 
 
 def accuracies(course: str, found: dict[str, dict], tasks: list[str]) -> tuple[list[str], dict[str, list[str]]]:

@@ -78,7 +78,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Learns the classes of some examples.
 
         Args:
-            X: The examples: rows with the same columns, arrays [example, *x], or a list of pictures (paths, PIL
+            X: The examples: rows with the same columns, arrays `[example, *x]`, or a list of pictures (paths, PIL
                 pictures or arrays of bytes), texts or SMILES.
             y: Their labels, numbers or text.
 

@@ -111,7 +111,7 @@ class Evaluation:
 
     @property
     def calibration_error(self) -> float | None:
-        """Expected calibration error: |accuracy - confidence| over 15 bins of equal width, weighted by their queries.
+        """Expected calibration error: `|accuracy - confidence|` over 15 bins of equal width, weighted by their queries.
 
         Over all queries of all episodes; confidence is the highest predicted probability (Guo et al., 2017, eq. 3).
         https://arxiv.org/abs/1706.04599

@@ -69,7 +69,7 @@ class Adaptation(nn.Module):
 
 
 def export_classifier(classifier: FewShotClassifier, path: str | Path, *, shape: Sequence[int] | None = None) -> None:
-    """Writes a fitted classifier as an ONNX file, from queries `x` [query, *x] to `probabilities` [query, class].
+    """Writes a fitted classifier as an ONNX file, from queries `x` `[query, *x]` to `probabilities` [query, class].
 
     Any number of queries may be asked at once. The memory is in the file, and with it the examples, where these are
     what the method remembers. The file's metadata are JSON: the names of the `classes`, in the order of the
@@ -137,8 +137,8 @@ def export_adaptation(
 ) -> None:
     """Writes a learner as an ONNX file that learns: from a support set and queries to `probabilities` [query, way].
 
-    The file's inputs are `support_x` [support, *x], `support_y` [support], whole numbers from 0 to ways - 1, which
-    nothing checks there, and `x` [query, *x]; there may be any number of both kinds of examples. Rows of tables are
+    The file's inputs are `support_x` `[support, *x]`, `support_y` [support], whole numbers from 0 to ways - 1, which
+    nothing checks there, and `x` `[query, *x]`; there may be any number of both kinds of examples. Rows of tables are
     to be encoded first, as `TableEncoder.fit` does it on the support set.
 
     Args:

@@ -49,7 +49,7 @@ class FewShotRegressor(RegressorMixin, BaseEstimator):
         """Learns from some examples.
 
         Args:
-            X: The examples: rows with the same columns, or arrays [example, *x].
+            X: The examples: rows with the same columns, or arrays `[example, *x]`.
             y: Their numbers.
 
         Raises:

@@ -25,7 +25,7 @@ from quickstudy.tensors import forbid_running_statistics
 class IMAML(MetaLearner):
     """Learn initial weights near which every task has a good solution, whatever path leads there.
 
-    A task is remembered by the weights that minimise its support loss plus (strength / 2) |w - initial|^2 (eq. 4).
+    A task is remembered by the weights that minimise its support loss plus `(strength / 2) |w - initial|^2` (eq. 4).
     The outer gradient is that of the minimum itself, by its implicit Jacobian, found by conjugate gradients, so that
     memory does not grow with the number of inner steps.
 

@@ -16,8 +16,8 @@ class ProtoMAML(MetaLearner):
     """MAML that begins each task with the linear layer that a prototypical network is.
 
     Across tasks the initial weights of the encoder are learned. A task is remembered by the weights of encoder and
-    head after some gradient steps on the support loss, of which the head's began as 2 c_k and -|c_k|^2, with c_k the
-    prototype of class k: up to a constant, its logits are minus the squared distances to the prototypes. The outer
+    head after some gradient steps on the support loss, of which the head's began as `2 c_k` and `-|c_k|^2`, with c_k
+    the prototype of class k: up to a constant, its logits are minus the squared distances to the prototypes. The outer
     gradient runs through that beginning too, first order or not. Any number of ways will do. The authors' best
     runs begin with a pre-trained encoder.
 
