@@ -1,6 +1,7 @@
 """The learners that ship with quickstudy: trains them, and tests them beside simple classifiers on the same features.
 
     python benchmarks/ready.py train NAME --data-dir DIR     writes src/quickstudy/learners/NAME.safetensors
+    python benchmarks/ready.py calibrate NAME --data-dir DIR     writes into it what its answers are worth
     python benchmarks/ready.py test NAME --data-dir DIR      writes benchmarks/results/ready-NAME.json
     python benchmarks/ready.py table NAME                    prints the tables of docs/learners.md
 
@@ -29,7 +30,7 @@ import quickstudy as qs
 from quickstudy import conformal
 from quickstudy.calibration import Calibration
 from quickstudy.checkpoint import load_learner, save_learner
-from quickstudy.conformal import asked, calibrate, of_own, share_less_unlike, tempered_by, unlike_of
+from quickstudy.conformal import asked, of_own, share_less_unlike, tempered_by, unlike_of
 from quickstudy.data.tables import Table, tables
 from quickstudy.encoders.background import Background, MoleculeFeatures
 from quickstudy.evaluation import episode_list
@@ -48,25 +49,45 @@ BATCH, MEASURED, DRAWS, SHOTS, MISSED = 8, (1, 2, 3, 5, 10), 200, (1, 5, 10), 0.
 
 
 def train(name: str, data_dir: Path | None, kept: Path, run: Path | None) -> None:
-    """On training tasks; calibrated on others, those of tables in folds by learners that have not seen them."""
+    """On training tasks."""
     start = time.monotonic()
     if name == "table":
         learner = trained(name, rows(tables(data_dir)[0]), STEPS[name])
-        parts = [(trained(name, rows(most), STEPS[name] // 3), some) for most, some in folds(data_dir)]
-        measured = {
-            ways: {shots: mean([calibrate(one, some_rows(some, ways, shots)) for one, some in parts])
-                   for shots in MEASURED} for ways in (2, 3, 5)
-        }  # fmt: skip
-    else:
+    elif name in STEPS:
         tasks = distribution(name, data_dir, kept)
-        learner = trained(name, tasks.training, STEPS[name], tasks) if name in STEPS else raced(run)
-        measured = {ways: {shots: calibrate(learner, tasks.calibrating(ways, shots)) for shots in MEASURED}
-                    for ways in tasks.ways}  # fmt: skip
-    found = {ways: {shots: rounded(one) for shots, one in some.items()} for ways, some in measured.items()}
-    about = {"calibrations": found, "seed": 0}
-    save_learner(learner.double() if name == "table" else learner, LEARNERS / f"{name}.safetensors", about)
-    print({ways: {shots: round(one.temperature, 3) for shots, one in some.items()} for ways, some in measured.items()})
+        learner = trained(name, tasks.training, STEPS[name], tasks)
+    else:
+        learner = raced(run)
+    save(name, learner, {})
     print(since(start), "minutes")
+
+
+def calibrate(name: str, data_dir: Path | None, kept: Path) -> None:
+    """On tasks that are neither trained nor tested on; of tables, in folds by learners that have not seen them."""
+    start = time.monotonic()
+    if name == "table":
+        parts = [(trained(name, rows(most), STEPS[name] // 3), some) for most, some in folds(data_dir)]
+        found = {ways: {shots: mean([told(one, some_rows(some, ways, shots), ways) for one, some in parts])
+                        for shots in MEASURED} for ways in (2, 3, 5)}  # fmt: skip
+    else:
+        tasks, learner = distribution(name, data_dir, kept), qs.load(name).learner.float()
+        found = {ways: {shots: told(learner, tasks.calibrating(ways, shots), ways) for shots in MEASURED}
+                 for ways in tasks.ways}  # fmt: skip
+    save(name, qs.load(name).learner, found)
+    for ways, some in found.items():
+        print(f"{ways}-way", {shots: round(one.temperature, 3) for shots, one in some.items()})
+    print(since(start), "minutes")
+
+
+def told(learner: qs.MetaLearner, tasks: Tasks, ways: int) -> Calibration:
+    """Of fewer tasks where these are large."""
+    return conformal.calibrate(learner, tasks, episodes=min(200, 1000 // ways))
+
+
+def save(name: str, learner: qs.MetaLearner, found: dict[int, dict[int, Calibration]]) -> None:
+    about = {ways: {shots: rounded(one) for shots, one in some.items()} for ways, some in found.items()}
+    dtype = torch.float64 if name == "table" else torch.float32
+    save_learner(learner.to(dtype), LEARNERS / f"{name}.safetensors", {"calibrations": about, "seed": 0})
 
 
 def rows(some: list[Table], ways: int = 5, shots: tuple[int, int] | int = (1, 10)) -> qs.TableRows:
@@ -244,7 +265,7 @@ def test(name: str, data_dir: Path | None, kept: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["train", "test", "table"])
+    parser.add_argument("command", choices=["train", "calibrate", "test", "table"])
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--data-dir", type=Path, help="folder of the data; else QUICKSTUDY_DATA")
     parser.add_argument("--kept", type=Path, default=Path("embeddings"), help="folder of embeddings, computed once")
@@ -252,6 +273,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.command == "train":
         train(asked.name, asked.data_dir, asked.kept, asked.run)
+    elif asked.command == "calibrate":
+        calibrate(asked.name, asked.data_dir, asked.kept)
     elif asked.command == "test":
         test(asked.name, asked.data_dir, asked.kept)
     else:

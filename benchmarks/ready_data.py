@@ -84,7 +84,7 @@ def images(folder: Path, kept: Path) -> Distribution:
     cells = embedded("herlev", kept, lambda: of_zip(folder / "medical" / "herlev_papsmear.zip"))
     return Distribution(
         qs.FewShot(train, FEW_WAYS, (1, 10), 5),
-        (2, 3, 5, 10, len(val.classes)),
+        (2, 3, 5, 10),
         lambda ways, shots: qs.FewShot(val, ways, shots, 5),
         {
             "tiny-imagenet, 2-way": lambda shots: qs.FewShot(test, 2, shots, 5),
