@@ -23,15 +23,18 @@ from machine import processor
 from ready_data import Distribution, distribution, folds
 from ready_tables import RESULTS, written
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
 import quickstudy as qs
 from quickstudy import conformal
+from quickstudy.calibration import Calibration
 from quickstudy.checkpoint import load_learner, save_learner
-from quickstudy.conformal import Calibration, answered, calibrate, of_own, share_less_unlike, unlike_of
-from quickstudy.data.tables import tables
+from quickstudy.conformal import asked, calibrate, of_own, share_less_unlike, tempered_by, unlike_of
+from quickstudy.data.tables import Table, tables
 from quickstudy.encoders.background import Background, MoleculeFeatures
 from quickstudy.evaluation import episode_list
 from quickstudy.none_of_these import SOFTMAX, area, without_last
+from quickstudy.ready import Ready
 from quickstudy.shipped import SHIPPED
 from quickstudy.tasks import Tasks
 from quickstudy.tensors import known
@@ -48,18 +51,41 @@ def train(name: str, data_dir: Path | None, kept: Path, run: Path | None) -> Non
     """On training tasks; calibrated on others, those of tables in folds by learners that have not seen them."""
     start = time.monotonic()
     if name == "table":
-        learner = trained(name, qs.TableRows(tables(data_dir)[0], shots=(1, 10), queries=5), STEPS[name])
-        parts = [(trained(name, qs.TableRows(most, shots=(1, 10), queries=5), STEPS[name] // 3), some)
-                 for most, some in folds(data_dir)]  # fmt: skip
-        measured = {shots: mean([calibrate(one, qs.TableRows(some, shots=shots, queries=5)) for one, some in parts])
-                    for shots in MEASURED}  # fmt: skip
+        learner = trained(name, rows(tables(data_dir)[0]), STEPS[name])
+        parts = [(trained(name, rows(most), STEPS[name] // 3), some) for most, some in folds(data_dir)]
+        measured = {
+            ways: {shots: mean([calibrate(one, some_rows(some, ways, shots)) for one, some in parts])
+                   for shots in MEASURED} for ways in (2, 3, 5)
+        }  # fmt: skip
     else:
         tasks = distribution(name, data_dir, kept)
         learner = trained(name, tasks.training, STEPS[name], tasks) if name in STEPS else raced(run)
-        measured = {shots: calibrate(learner, tasks.calibrating(shots)) for shots in MEASURED}
-    about = {"calibrations": {shots: found._asdict() for shots, found in measured.items()}, "seed": 0}
+        measured = {ways: {shots: calibrate(learner, tasks.calibrating(ways, shots)) for shots in MEASURED}
+                    for ways in tasks.ways}  # fmt: skip
+    found = {ways: {shots: rounded(one) for shots, one in some.items()} for ways, some in measured.items()}
+    about = {"calibrations": found, "seed": 0}
     save_learner(learner.double() if name == "table" else learner, LEARNERS / f"{name}.safetensors", about)
-    print({shots: round(found.temperature, 3) for shots, found in measured.items()}, since(start), "minutes")
+    print({ways: {shots: round(one.temperature, 3) for shots, one in some.items()} for ways, some in measured.items()})
+    print(since(start), "minutes")
+
+
+def rows(some: list[Table], ways: int = 5, shots: tuple[int, int] | int = (1, 10)) -> qs.TableRows:
+    return qs.TableRows(some, ways, shots, queries=5)
+
+
+def some_rows(some: list[Table], ways: int, shots: int) -> qs.TableRows:
+    """Of the tables that have so many classes with rows enough."""
+    return rows([table for table in some if enough(table, shots) >= ways], ways, shots)
+
+
+def enough(table: Table, shots: int) -> int:
+    """How many classes of a table have rows for so many examples and 5 queries."""
+    return int((np.bincount(table.y) >= shots + 5).sum())
+
+
+def rounded(found: Calibration) -> dict:
+    """Its numbers to five digits, which is more than they are worth."""
+    return json.loads(json.dumps(found._asdict()), parse_float=lambda digits: float(f"{float(digits):.5g}"))
 
 
 def trained(name: str, training: Tasks, steps: int, about: Distribution | None = None) -> qs.MetaLearner:
@@ -85,8 +111,10 @@ def raced(run: Path | None) -> qs.MetaLearner:
 
 def mean(found: list[Calibration]) -> Calibration:
     """Of folds: the geometric mean of temperatures, and the mean of each quantile."""
-    temperature = float(np.exp(np.mean(np.log([one.temperature for one in found]))))
-    return Calibration(temperature, *(np.mean(each, 0).tolist() for each in zip(*(f[1:] for f in found), strict=True)))
+    temperatures = np.exp(np.mean(np.log([one[:2] for one in found]), 0)).tolist()
+    return Calibration(
+        *temperatures, *(np.mean(each, 0).tolist() for each in zip(*(f[2:] for f in found), strict=True))
+    )
 
 
 def since(start: float) -> float:
@@ -108,51 +136,78 @@ class AsTheyAre(nn.Flatten):
     out_features = 1
 
 
-def contestants(name: str, ready: qs.MetaLearner) -> dict[str, qs.MetaLearner]:
+def contestants(name: str, ready: Ready) -> dict[str, qs.MetaLearner]:
     """The shipped learner and the simple ones, on the same features."""
     features = Standardised if name == "table" else AsTheyAre
     return {
-        "shipped": ready.float(),
+        "shipped": AsFitted(ready),
         "nearest": qs.PrototypicalNetwork(features()),
         "logistic": qs.LinearProbe(features(), classes=2),
     }
 
 
-def test_one(name: str, tasks: Tasks, shots: int) -> dict:
+class AsFitted(qs.MetaLearner):
+    """A learner as `FewShotClassifier` asks it: logits are divided by each task's own temperature."""
+
+    def __init__(self, ready: Ready):
+        super().__init__()
+        self.learner, self.ready = ready.learner.float(), ready
+
+    def adapt(self, support: qs.Examples) -> tuple[qs.Memory, Tensor, Tensor]:
+        each = [qs.Examples(x[None], y[None], support.ways) for x, y in zip(support.x, support.y, strict=True)]
+        temperatures = torch.tensor([own_of(self.ready, one).temperature for one in each], dtype=torch.float64)
+        return self.learner.adapt(support), temperatures, torch.full((len(support),), support.ways or 0)
+
+    def predict(self, memory: tuple[qs.Memory, Tensor, Tensor], x: Tensor) -> Categorical:
+        remembered, temperatures, ways = memory
+        log = known(self.learner.predict(remembered, x), int(ways[0]))
+        return qs.categorical(log.double() / temperatures[:, None, None])
+
+
+def told_of(ready: Ready, support: qs.Examples) -> Calibration:
+    ways = support.ways or 0
+    told = ready.calibration(ways, support.x.shape[1] / ways)
+    assert told
+    return told
+
+
+def own_of(ready: Ready, support: qs.Examples) -> conformal.Own:
+    """What one task's examples tell."""
+    return of_own(ready.learner, support.x[0], support.y[0], support.ways or 0, told_of(ready, support))
+
+
+def test_one(name: str, tasks: Tasks) -> dict:
     """All on the same draws of support and query examples; of the shipped learner its sets, too."""
     ready, about = qs.load(name), {}
-    told = ready.calibration(shots)
-    assert told
-    for which, one in contestants(name, ready.learner).items():
-        temperature = told.temperature if which == "shipped" else 1.0
-        found = qs.evaluate(one, tasks, episodes=DRAWS, temperature=temperature)
-        assert found.tempered_bins is not None
+    for which, one in contestants(name, ready).items():
+        found = qs.evaluate(one, tasks, episodes=DRAWS)
+        assert found.bins is not None
         about[which] = {
-            "scores": found.scores["accuracy"].tolist(), "bins": found.tempered_bins.tolist(),
-            "ece": found.tempered_calibration_error,
-            "nats": found.scores["tempered_log_likelihood"].mean().item(), "hash": found.episodes_hash,
+            "scores": found.scores["accuracy"].tolist(), "bins": found.bins.tolist(), "ece": found.calibration_error,
+            "nats": found.scores["log_likelihood"].mean().item(), "hash": found.episodes_hash,
         }  # fmt: skip
-    about["sets"] = sets(ready.learner, told, tasks)
+    about["sets"] = sets(ready, tasks)
     if isinstance(tasks, qs.FewShot) and len(tasks.data.classes) > tasks.ways[1]:
-        about["strangers"] = told_apart(ready.learner, told, tasks)
+        about["strangers"] = told_apart(ready, tasks)
     return about
 
 
 @torch.no_grad()
-def sets(learner: qs.MetaLearner, told: Calibration, tasks: Tasks) -> dict:
+def sets(ready: Ready, tasks: Tasks) -> dict:
     """How often sets hold the right class, and how large they are, for each draw."""
     covered, sizes = [], []
     for batch in episode_list(tasks, DRAWS):
         for episode in batch:
-            p, y, own, _ = answered(learner, episode, told.temperature)
-            within = conformal.sets(p, own, told, MISSED)
+            own, y = own_of(ready, episode.support), episode.query.y[0].numpy()
+            p = tempered_by(own, asked(ready.learner, episode))
+            within = conformal.sets(p, own, told_of(ready, episode.support), MISSED)
             covered.append(float(within[np.arange(len(y)), y].mean()))
             sizes.append(float(within.sum(-1).mean()))
     return {"covered": covered, "sizes": sizes}
 
 
 @torch.no_grad()
-def told_apart(learner: qs.MetaLearner, told: Calibration, tasks: qs.FewShot) -> dict:
+def told_apart(ready: Ready, tasks: qs.FewShot) -> dict:
     """The area under the ROC curve of `none_of_these`, and of one minus the highest probability, for each draw."""
     low, high = tasks.ways
     wider = qs.FewShot(tasks.data, (low + 1, high + 1), tasks.shots, tasks.queries)
@@ -160,10 +215,9 @@ def told_apart(learner: qs.MetaLearner, told: Calibration, tasks: qs.FewShot) ->
     for batch in episode_list(wider, DRAWS):
         for episode in batch:
             support, x, strange = without_last(episode)
-            own = of_own(learner, support.x[0], support.y[0], support.ways or 0, told.temperature)
-            logits = known(learner.predict(learner.adapt(support), x), support.ways or 0)[0]
-            p = (logits.double() / told.temperature).softmax(-1).numpy()
-            shares = share_less_unlike(unlike_of(learner, own, x[0], p), own, told)
+            own, told = own_of(ready, support), told_of(ready, support)
+            p = tempered_by(own, known(ready.learner.predict(ready.learner.adapt(support), x), support.ways or 0)[0])
+            shares = share_less_unlike(unlike_of(ready.learner, own, x[0], p), own, told)
             for which, score in ((SOFTMAX, 1 - p.max(-1)), ("none_of_these", shares)):
                 areas[which].append(area(torch.from_numpy(score)[None].float(), strange).item())
     return areas
@@ -175,13 +229,13 @@ def tests_of(name: str, shots: int, data_dir: Path | None, kept: Path) -> Iterat
         yield from ((title, tasks(shots)) for title, tasks in distribution(name, data_dir, kept).tests.items())
         return
     for table in tables(data_dir)[1]:
-        if sum(count >= shots + 5 for count in np.bincount(table.y)) >= 2:
-            yield table.name, qs.TableRows([table], shots=shots, queries=5)
+        if enough(table, shots) >= 2:
+            yield table.name, rows([table], shots=shots)
 
 
 def test(name: str, data_dir: Path | None, kept: Path) -> None:
     start = time.monotonic()
-    found = {shots: {title: test_one(name, tasks, shots) for title, tasks in tests_of(name, shots, data_dir, kept)}
+    found = {shots: {title: test_one(name, tasks) for title, tasks in tests_of(name, shots, data_dir, kept)}
              for shots in SHOTS}  # fmt: skip
     about = {"machine": processor(), "minutes": since(start), "draws": DRAWS, "seed": 0, "tests": found}
     (RESULTS / f"ready-{name}.json").write_text(json.dumps(about) + "\n")

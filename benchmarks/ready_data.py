@@ -29,20 +29,24 @@ HELD_OUT_DOMAINS = ("banking", "credit_cards")  # of CLINC150: the nearest to Ba
 CALIBRATING, TESTING = ("NR-PPAR-gamma", "SR-ARE", "SR-ATAD5"), ("SR-HSE", "SR-MMP", "SR-p53")  # assays of Tox21
 PICTURES_OF_A_CLASS, TEXTS_OF_A_CLASS = 60, 60
 FOLDS = 3
+FEW_WAYS = (2, 8)
+"""Classes of a task of training; a learner of 5 alone needs another temperature for each number of classes."""
 
 
 class Distribution(NamedTuple):
-    """Tasks by number of examples of a class.
+    """Tasks by number of classes and of examples of a class.
 
     Args:
         training: To train on, of 1 to 10 examples.
-        calibrating: None for tables, which are calibrated in folds of the training tables.
-        tests: By name.
+        ways: The numbers of classes to calibrate with.
+        calibrating: Of so many classes, and examples of each.
+        tests: By name, of so many examples of a class.
         data: What a head takes means and directions from: examples and their classes.
     """
 
     training: Tasks
-    calibrating: Callable[[int], Tasks]
+    ways: tuple[int, ...]
+    calibrating: Callable[[int, int], Tasks]
     tests: Mapping[str, Callable[[int], Tasks]]
     data: tuple[Tensor, Tensor] | None = None
 
@@ -79,9 +83,11 @@ def images(folder: Path, kept: Path) -> Distribution:
     )
     cells = embedded("herlev", kept, lambda: of_zip(folder / "medical" / "herlev_papsmear.zip"))
     return Distribution(
-        qs.FewShot(train, 5, (1, 10), 5),
-        lambda shots: qs.FewShot(val, 5, shots, 5),
+        qs.FewShot(train, FEW_WAYS, (1, 10), 5),
+        (2, 3, 5, 10, len(val.classes)),
+        lambda ways, shots: qs.FewShot(val, ways, shots, 5),
         {
+            "tiny-imagenet, 2-way": lambda shots: qs.FewShot(test, 2, shots, 5),
             "tiny-imagenet, 5-way": lambda shots: qs.FewShot(test, 5, shots, 5),
             "Herlev, 3-way": lambda shots: qs.FewShot(cells, 3, shots, 5),
         },
@@ -109,9 +115,10 @@ def texts(folder: Path, kept: Path) -> Distribution:
     train, val = (embedded(f"clinc-{part}", kept, lambda part=part: clinc(folder, part)) for part in ("train", "val"))
     test = embedded("banking77", kept, lambda: banking(folder))
     return Distribution(
-        qs.FewShot(train, 5, (1, 10), 5),
-        lambda shots: qs.FewShot(val, 5, shots, 5),
-        {f"Banking77, {ways}-way": lambda shots, ways=ways: qs.FewShot(test, ways, shots, 5) for ways in (5, 10)},
+        qs.FewShot(train, FEW_WAYS, (1, 10), 5),
+        (2, 3, 5, 10, 20),
+        lambda ways, shots: qs.FewShot(val, ways, shots, 5),
+        {f"Banking77, {ways}-way": lambda shots, ways=ways: qs.FewShot(test, ways, shots, 5) for ways in (2, 5, 10)},
         whole(train),
     )
 
@@ -177,7 +184,10 @@ def molecules(folder: Path, kept: Path) -> Distribution:
     tests = {f"Tox21 {assay}": tasks([assay]) for assay in TESTING}
     seen = torch.stack([told[assay] >= 0 for assay in others]).any(0)
     x = found["x"][seen]
-    return Distribution(tasks(others)((1, 10)), tasks(CALIBRATING), tests, (x, torch.zeros(len(x))))
+    calibrating = tasks(CALIBRATING)
+    return Distribution(
+        tasks(others)((1, 10)), (2,), lambda _, shots: calibrating(shots), tests, (x, torch.zeros(len(x)))
+    )
 
 
 def drawings(folder: Path, kept: Path) -> Distribution:
@@ -185,7 +195,8 @@ def drawings(folder: Path, kept: Path) -> Distribution:
     train, val, test = qs.omniglot(folder)
     return Distribution(
         qs.FewShot(train, 5, (1, 5), 5),
-        lambda shots: qs.FewShot(val, 5, shots, 5),
+        (2, 3, 5, 10, 20),
+        lambda ways, shots: qs.FewShot(val, ways, shots, 5),
         {f"Omniglot, {ways}-way": lambda shots, ways=ways: qs.FewShot(test, ways, shots, 5) for ways in (5, 20)},
     )
 

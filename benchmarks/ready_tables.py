@@ -7,6 +7,7 @@ from statistics import fmean
 import torch
 
 import quickstudy as qs
+from quickstudy.evaluation import calibration_error
 
 RESULTS = Path(__file__).parent / "results"
 FEW = 4
@@ -45,6 +46,11 @@ def cells(found: list[dict]) -> list[str]:
     def average(*keys: str) -> float:
         return fmean(fmean(v) if isinstance(v := one[keys[0]][keys[1]], list) else v for one in found)
 
+    def error(which: str) -> str:
+        """Over all queries; of several tests beside the mean of their own."""
+        pooled = f"{calibration_error(torch.tensor([one[which]['bins'] for one in found]).sum(0)):.3f}"
+        return pooled if len(found) == 1 else f"{pooled} (mean {average(which, 'ece'):.3f})"
+
     told = [one for one in found if "strangers" in one]
     strangers = (
         []
@@ -53,7 +59,7 @@ def cells(found: list[dict]) -> list[str]:
     )
     return [
         str(qs.interval(scores("shipped"))), gap("nearest"), gap("logistic"), f"{average('shipped', 'nats'):.3f}",
-        *(f"{average(which, 'ece'):.3f}" for which in ("shipped", "nearest", "logistic")),
+        *(error(which) for which in ("shipped", "nearest", "logistic")),
         f"{average('sets', 'covered'):.1%}", f"{average('sets', 'sizes'):.2f}", *(strangers or ["-", "-"]),
     ]  # fmt: skip
 

@@ -55,6 +55,7 @@ ROWS = {
     "feat": Row(lambda: qs.FEAT(mlp(256, 16), temperature=4.0)),
     "r2d2": Row(lambda: qs.R2D2(mlp(256, 16))),
     "r2d2-regression": Row(lambda: qs.R2D2(mlp(1, 16, 16), likelihood=qs.gaussian), regression=True),
+    "metaoptnet": Row(lambda: qs.MetaOptNet(mlp(256, 16))),
     "maml": Row(lambda: qs.MAML(mlp(256, 16, WAYS), inner_lr=0.1, inner_steps=2)),
     "fo-maml": Row(lambda: qs.MAML(mlp(256, 16, WAYS), inner_lr=0.1, inner_steps=2, first_order=True)),
     "maml-conv4": Row(lambda: qs.MAML(conv_net("group"), inner_lr=0.1)),

@@ -1,10 +1,14 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import quickstudy as qs
-from quickstudy.conformal import GRID, LENT, Calibration, between, calibrate, of_own, share_below
+from quickstudy.calibration import GRID, SPREAD, Calibration, between
+from quickstudy.conformal import LENT, answers_left_out, calibrate, of_own, sets, share_below
+from quickstudy.left_out import left_out
 
 
 def islands(spread: float) -> qs.LabelledData:
@@ -31,12 +35,12 @@ def test_shares_count_own_examples_and_a_few_of_other_tasks():
 def test_an_own_example_is_judged_by_the_others_alone():
     support = qs.FewShot(islands(0.3), 3, 2, 1).sample(1, torch.Generator().manual_seed(0)).support
     one, (x, y) = qs.PrototypicalNetwork(nn.Identity()), (support.x[0], support.y[0])
-    own = of_own(one, x, y, 3, temperature=2.0)
+    own = of_own(one, x, y, 3, Calibration(2.0, 3.0, (), (), ()))
     for i in range(6):
         rest = torch.arange(6) != i
         centres = torch.stack([x[rest & (y == c)].mean(0) for c in range(3)])
         logits = -torch.cdist(x[i : i + 1], centres).square()[0].double()
-        p = (logits / 2).softmax(-1)
+        p = (logits / own.temperature).softmax(-1)
         apart = torch.cdist(centres, centres).sum() / 6
         assert own.right[i] == pytest.approx(p[y[i]].item(), rel=1e-4)
         assert own.unlike[i] == pytest.approx(
@@ -47,8 +51,11 @@ def test_an_own_example_is_judged_by_the_others_alone():
 
 def test_only_examples_of_a_class_tell_nothing():
     support = qs.FewShot(islands(0.3), 3, 1, 1).sample(1, torch.Generator().manual_seed(0)).support
-    own = of_own(qs.PrototypicalNetwork(nn.Identity()), support.x[0], support.y[0], 3, 1.0)
+    own = of_own(
+        qs.PrototypicalNetwork(nn.Identity()), support.x[0], support.y[0], 3, Calibration(1.5, 1.0, (), (), ())
+    )
     assert len(own.right) == len(own.unlike) == 0
+    assert own.temperature == 1.5
     assert own.centres.shape == (3, 4)
 
 
@@ -59,24 +66,48 @@ def test_what_was_measured_on_some_classes_holds_for_others(shots):
     told = calibrate(one, qs.FewShot(calibrating, 4, shots, 5))
     held = []
     for episode in qs.FewShot(testing, 4, shots, 5).sample(150, torch.Generator().manual_seed(1)):
-        own = of_own(one, episode.support.x[0], episode.support.y[0], 4, told.temperature)
+        own = of_own(one, episode.support.x[0], episode.support.y[0], 4, told)
         with torch.no_grad():
             logits = one.predict(one.adapt(episode.support), episode.query.x).logits[0]
-        shares = share_below((logits / told.temperature).softmax(-1).numpy(), own.right, told.right)
-        within = shares > told.level(0.1)
+        within = sets((logits / own.temperature).softmax(-1).numpy(), own, told, 0.1)
         held.append(within[np.arange(20), episode.query.y[0].numpy()].mean())
     assert np.mean(held) == pytest.approx(0.9, abs=0.05)
 
 
+def test_a_tasks_temperature_lies_between_its_own_and_that_of_others():
+    generator = torch.Generator().manual_seed(0)
+    logits = 6 * torch.randn(400, 3, generator=generator, dtype=torch.float64)
+    y = (logits / 2).softmax(-1).multinomial(1, generator=generator)[:, 0]  # honest at a temperature of 2
+    told = Calibration(0.5, 1.0, (), (), ())
+    assert told.warmth(logits[:0], y[:0]) == 1
+    few, many = told.warmth(logits[:60], y[:60]), told.warmth(logits, y)
+    assert 1 < few < many == pytest.approx(2, rel=0.15)
+
+    def energy(warmth: float) -> float:
+        p = (logits[:60] / warmth).softmax(-1)[torch.arange(60), y[:60]]
+        return -p.log().sum().item() + math.log(warmth) ** 2 / (2 * SPREAD**2)
+
+    assert energy(few) < min(energy(few * 1.02), energy(few / 1.02))
+
+
+def test_of_very_many_examples_as_many_of_each_class_are_left_out():
+    rows = torch.cat([torch.arange(200), torch.arange(330, 340)])  # 30 of six classes, 20 of one, 10 of another
+    x, y = islands(0.8).x[rows], islands(0.8).y[rows].unique(return_inverse=True)[1]
+    one = qs.PrototypicalNetwork(nn.Identity())
+    found = answers_left_out(one, x, y, 8)
+    assert y[found.which].bincount().sort().values.tolist() == [10, 12, 13, 13, 13, 13, 13, 13]
+    torch.testing.assert_close(found.log, left_out(one, x, y, 8)[found.which].double())
+
+
 def test_between_numbers_of_examples_all_lies_on_lines():
     low, high = (
-        Calibration(0.5, [0.0, 1.0], [0.0, 0.5], [1.0, 2.0]),
-        Calibration(2.0, [0.5, 1.0], [0.1, 0.5], [1.0, 4.0]),
+        Calibration(0.5, 1.0, [0.0, 1.0], [0.0, 0.5], [1.0, 2.0]),
+        Calibration(2.0, 9.0, [0.5, 1.0], [0.1, 0.5], [1.0, 4.0]),
     )
     measured = {1: low, 4: high}
     assert between(measured, 0.5) == between(measured, 1.0) == low
     assert between(measured, 9.0) == between(measured, 4.0) == high
     half = between(measured, 2.0)
-    assert half.temperature == pytest.approx(1.0)
+    assert half[:2] == pytest.approx((1.0, 3.0))
     assert (half.right, half.levels, half.unlike) == ([0.25, 1.0], [0.05, 0.5], [1.0, 3.0])
     assert between({}, 1.0) is None

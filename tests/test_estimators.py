@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from learners import learner, mlp, toy_data
+from learners import WAYS, learner, mlp, toy_data
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris, load_wine
@@ -15,6 +15,7 @@ from torch import nn
 
 import quickstudy as qs
 from quickstudy.catalogue import Setting, build
+from quickstudy.conformal import sets, share_less_unlike, unlike_of
 from quickstudy.inputs import pixels
 from quickstudy.ready import Ready, opened
 from quickstudy.runs import begin, learner_about
@@ -61,8 +62,9 @@ def test_probabilities_are_the_learners_own_at_its_temperature():
     with torch.no_grad():
         memory = ready.learner.adapt(qs.Examples(encode(x)[None], torch.as_tensor(y)[None], 3))
         logits = ready.learner.predict(memory, encode(queries)[None]).logits[0]
-    expected = (logits / ready.calibrations[5].temperature).softmax(-1)
+    expected = (logits / one.temperature_).softmax(-1)
     np.testing.assert_allclose(one.predict_proba(queries), expected, rtol=1e-9)
+    assert one.temperature_ != ready.calibrations[3][5].temperature == one.calibration_.temperature
     np.testing.assert_allclose(one.predict_log_proba(queries), np.log(one.predict_proba(queries)))
 
 
@@ -210,6 +212,48 @@ def test_strangers_are_told():
         assert one.none_of_these(queries[:3] * 30).min() > 0.9
 
 
+VARIOUS = ("table", "protonet", "protonet-resnet12", "protonet-batch", "matching", "relation", "anil-conv4", "maml")
+VARIOUS += ("dkt-mixture", "snail", "mann", "in-context", "tnp", "linear-probe", "simpleshot-conv4")
+
+
+@pytest.mark.parametrize("name", VARIOUS)
+def test_all_answers_at_once_are_those_asked_for_one_by_one_to_the_bit(name):
+    if name == "table":
+        x, y, queries, _ = few()
+        one = qs.FewShotClassifier().fit(x, y)
+    else:
+        x, y = pictures(WAYS)
+        flat = not any(part in name for part in ("conv4", "protonet"))
+        x = x.reshape(len(x), -1) if flat else x
+        one, queries = qs.FewShotClassifier(learner(name)).fit(x[::4], y[::4]), x
+    found = one.answer(queries, 0.2)
+    np.testing.assert_array_equal(found.probabilities, one.predict_proba(queries))
+    np.testing.assert_array_equal(found.sets, sets(one.predict_proba(queries), one.own(), one.calibration_, 0.2))
+    np.testing.assert_array_equal(found.sets, one.predict_set(queries, 0.2))
+    z = one.encode_(queries)
+    apart = share_less_unlike(
+        unlike_of(one.ready_.learner, one.own(), z, one.predict_proba(queries)), one.own(), one.calibration_
+    )
+    np.testing.assert_array_equal(found.none_of_these, apart)
+    np.testing.assert_array_equal(found.none_of_these, one.none_of_these(queries))
+    assert found.classes.tolist() == one.classes_.tolist()
+
+
+def test_each_query_is_read_and_encoded_once_for_all_answers():
+    x, y, queries, _ = few()
+    seen, read = [], []
+    encoder = mlp(13, 8)
+    encoder.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    one = qs.FewShotClassifier(qs.PrototypicalNetwork(encoder)).fit(x, y)
+    one.own()
+    encode = one.encode_
+    one.encode_ = lambda items: read.append(len(items)) or encode(items)
+    seen.clear()
+    found = one.answer(queries)
+    assert (seen, read) == ([len(queries)], [len(queries)])
+    assert found.embeddings.shape == (len(queries), 8)
+
+
 @pytest.mark.parametrize("missed", [0.0, 1.0, 90.0])
 def test_a_share_that_is_none_is_refused(missed):
     x, y, queries, _ = few()
@@ -217,7 +261,7 @@ def test_a_share_that_is_none_is_refused(missed):
         qs.FewShotClassifier().fit(x, y).predict_set(queries, missed)
 
 
-@pytest.mark.parametrize("ask", ["predict_set", "none_of_these"])
+@pytest.mark.parametrize("ask", ["answer", "predict_set", "none_of_these"])
 def test_nothing_is_told_before_anything_was_learned(ask):
     with pytest.raises(NotFittedError):
         getattr(qs.FewShotClassifier(), ask)(few()[2])

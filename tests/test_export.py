@@ -50,12 +50,12 @@ def table(tmp_path_factory):
 def test_a_task_that_was_learned_is_answered_as_by_pytorch(tmp_path):
     x, y = pictures()
     fitted = qs.FewShotClassifier(learner("maml")).fit(x[::3], np.array(["b", "c", "a"])[y[::3]])
-    fitted.calibration_ = Calibration(0.7, [0.0, 1.0], [0.0, 1.0], [0.0, 1.0])
+    fitted.calibration_ = Calibration(0.7, 0.7, [0.0, 1.0], [0.0, 1.0], [0.0, 1.0])
     qs.export_classifier(fitted, tmp_path / "task.onnx", shape=(256,))
     for queries in (x, x[:1]):
         np.testing.assert_allclose(ran(tmp_path / "task.onnx", x=queries), fitted.predict_proba(queries), atol=1e-5)
     told = about(tmp_path / "task.onnx")
-    assert (told["classes"], told["temperature"], told["encoding"]) == (["a", "b", "c"], 0.7, {})
+    assert (told["classes"], told["temperature"], told["encoding"]) == (["a", "b", "c"], fitted.temperature_, {})
     assert told["learner"] == "MAML"
 
 
@@ -76,7 +76,8 @@ def test_the_learner_for_tables_learns_any_table(table):
     for columns, shots in ((13, 9), (4, 30)):
         x, y = WINES[::shots, :columns], KINDS[::shots]
         fitted = qs.FewShotClassifier().fit(x, y)
-        fitted.calibration_ = fitted.ready_.calibration(2)
+        told = fitted.ready_.calibration(3, 2)
+        fitted.calibration_, fitted.own_ = told, fitted.own()._replace(temperature=told.temperature)
         rows, queries = fitted.encode_(x).numpy(), WINES[:, :columns]
         found = ran(table, support_x=rows, support_y=y, x=fitted.encode_(queries).numpy())
         np.testing.assert_allclose(found, fitted.predict_proba(queries), atol=1e-6)

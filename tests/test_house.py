@@ -26,6 +26,7 @@ ROOMS = [
     ["more_examples"],
     ["evaluation"],
     ["confidence", "none_of_these"],
+    ["calibration"],
     ["conformal"],
     ["training"],
     ["comparison", "runs", "progress"],

@@ -1,8 +1,13 @@
 import io
 import json
+import pickle
+import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from pages import DARK, LIGHT, PICTURES, TEXTS, begin, client, grey, shown
@@ -11,6 +16,8 @@ from torch import nn
 import quickstudy as qs
 from quickstudy.cli import main
 from quickstudy.encoders.kept import Kept
+from quickstudy.onnx_graph import Unexportable, graph
+from quickstudy.page.apart import graph_apart
 from quickstudy.page.app import create_app
 from quickstudy.page.safe import Limits, Refused
 from quickstudy.page.samples import sample
@@ -53,6 +60,18 @@ def test_answers_are_those_of_the_estimator(page):
     assert answer["set"] == task_of_arrays.classes_[task_of_arrays.predict_set(query, 0.3)[0]].tolist()
     assert answer["none_of_these"] == pytest.approx(task_of_arrays.none_of_these(query)[0])
     assert task.classifier is None
+
+
+def test_a_query_is_shown_to_the_encoder_once():
+    seen, encoder = [], nn.Sequential(nn.Flatten(), nn.Linear(784, 4))
+    encoder.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    with client(Ready(qs.PrototypicalNetwork(encoder).eval(), PICTURES.inputs)) as one:
+        own = begin(one)
+        one.post("/api/adapt", json={"examples": DARK + LIGHT}, headers=own)
+        for queries in ([grey(1)], [grey(1), grey(2), grey(3)]):  # for the first, the examples are looked at too
+            seen.clear()
+            one.post("/api/predict", json={"queries": queries}, headers=own).raise_for_status()
+        assert seen == [3]
 
 
 def opened(content: str):
@@ -108,6 +127,89 @@ def test_the_adapted_task_is_a_file_that_answers_as_the_page_does(page, tmp_path
     answer = page.post("/api/predict", json={"queries": [grey(90)]}, headers=own).json()["answers"][0]
     query = PICTURES.inputs.fit([])([opened(grey(90))]).numpy()
     np.testing.assert_allclose(task.predict_proba(query)[0], [*answer["probabilities"].values()], rtol=1e-5)
+
+
+def test_the_adapted_task_as_onnx_answers_as_the_page_does_and_others_are_answered_while_it_is_written(page):
+    mine, other = begin(page), begin(page)
+    for own in (mine, other):
+        page.post("/api/adapt", json={"examples": DARK + LIGHT}, headers=own)
+    with ThreadPoolExecutor() as beside:
+        exported = beside.submit(page.get, "/api/task.onnx", headers=mine)
+        while not exported.running():
+            time.sleep(0.01)
+        asked = page.post("/api/predict", json={"queries": [grey(90)]}, headers=other).json()["answers"][0]
+        second = page.get("/api/task.onnx", headers=other)
+        assert not exported.done()
+    assert (second.status_code, "another task is being exported" in second.json()["detail"]) == (503, True)
+    found = exported.result()
+    assert found.headers["content-disposition"] == 'attachment; filename="task.onnx"'
+    session = onnxruntime.InferenceSession(found.content)
+    query = PICTURES.inputs.fit([])([opened(grey(90))]).numpy()
+    p = np.asarray(session.run(["probabilities"], {"x": query})[0])[0]
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == [*asked["probabilities"]]
+    np.testing.assert_allclose(p, [*asked["probabilities"].values()], atol=1e-4)
+    page.post("/api/forget", json={}, headers=mine)
+    assert page.get("/api/task.onnx", headers=mine).status_code == 404
+
+
+def here(net, inputs, axes, output, about, *, seconds: float) -> bytes:
+    return graph(net, inputs, axes, output, about)
+
+
+def exported(monkeypatch, ready: Ready, *examples: dict) -> tuple[int, str]:
+    """The answer to a session that has these examples, exported within this process."""
+    monkeypatch.setattr("quickstudy.page.task.graph_apart", here)
+    with client(ready) as page:
+        own = begin(page)
+        page.post("/api/adapt", json={"examples": list(examples)}, headers=own).raise_for_status()
+        found = page.get("/api/task.onnx", headers=own)
+    return found.status_code, found.json()["detail"] if found.is_error else ""
+
+
+def test_what_no_onnx_file_can_hold_is_told_in_a_sentence(monkeypatch):
+    drawing = qs.ABML(nn.Sequential(nn.Flatten(), nn.Linear(784, 2)), inner_steps=1, samples=1).eval()
+    status, why = exported(monkeypatch, Ready(drawing, PICTURES.inputs), *DARK, *LIGHT)
+    assert (status, why) == (422, "what this ABML has learned cannot be exported: it draws random numbers.")
+    status, why = exported(monkeypatch, PICTURES, *DARK)
+    assert (status, "show examples of two classes" in why) == (409, True)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    monkeypatch.delitem(sys.modules, "quickstudy.onnx_operators", raising=False)
+    status, why = exported(monkeypatch, PICTURES, *DARK, *LIGHT)
+    assert (status, "pip install 'quickstudy[onnx]'" in why) == (424, True)
+
+
+def test_a_learner_of_vectors_is_exported_in_the_shape_that_it_was_shown(monkeypatch):
+    assert exported(monkeypatch, TEXTS, *shown("short", "a", "ab"), *shown("long", "a longer line")) == (200, "")
+
+
+def stopped(*_, **how):
+    raise subprocess.TimeoutExpired("python", how["timeout"])
+
+
+@pytest.mark.parametrize(
+    ("run", "complaint"),
+    [
+        (stopped, "it takes longer than 7 seconds"),
+        (
+            lambda *_, **how: subprocess.CompletedProcess([], 1, b"", b"Traceback\nMemoryError\n"),
+            r"failed \(MemoryError",
+        ),
+        (lambda *_, **how: subprocess.CompletedProcess([], -9, b"", b""), r"failed \(status -9"),
+        (
+            lambda *_, **how: subprocess.CompletedProcess([], 0, pickle.dumps(Unexportable("it draws")), b""),
+            "^it draws$",
+        ),
+    ],
+)
+def test_a_process_that_writes_no_graph_says_why(monkeypatch, run, complaint):
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(Unexportable, match=complaint):
+        graph_apart(nn.Identity(), {"x": torch.zeros(1)}, {}, "y", {}, seconds=7.0)
+
+
+def test_a_learner_that_another_process_cannot_be_given_is_told():
+    with pytest.raises(Unexportable, match="another process cannot be given it"):
+        graph_apart(type("Local", (nn.Module,), {})(), {}, {}, "y", {}, seconds=7.0)
 
 
 def test_texts_are_learned_from_too():
@@ -188,8 +290,6 @@ def test_a_session_is_swept_away_without_another_request(monkeypatch):
         for _ in range(200):
             if swept:
                 break
-            import time
-
             time.sleep(0.01)
     assert swept
 
@@ -222,6 +322,25 @@ def test_a_sample_is_a_task_to_begin_with(kind, ready):
         assert page.post("/api/adapt", json={"examples": found["examples"]}, headers=own).json()["ready"]
         answers = page.post("/api/predict", json={"queries": found["queries"]}, headers=own).json()["answers"]
         assert len(answers) == len(found["queries"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("learner", "package"), [("images", "efficientnet_lite_pytorch"), ("text", "sentence_transformers")]
+)
+def test_a_sample_shows_a_sure_answer_a_set_of_two_and_none_of_these(learner, package):
+    pytest.importorskip(package)
+    ready = qs.load(learner)
+    with client(ready) as page:
+        own, found = begin(page), page.get("/api/sample").json()
+        page.post("/api/adapt", json={"examples": found["examples"]}, headers=own).raise_for_status()
+        *sure, torn, stranger = page.post("/api/predict", json={"queries": found["queries"]}, headers=own).json()[
+            "answers"
+        ]
+    assert max(answer["confidence"] for answer in sure) > 0.75
+    for answer in sure:
+        assert (answer["set"], answer["strange"]) == ([answer["label"]], False)
+    assert (len(torn["set"]), torn["strange"]) == (2, False)
+    assert stranger["strange"]
 
 
 def test_the_page_and_its_description_load_nothing_from_other_hosts(page):

@@ -8,6 +8,7 @@ import threading
 import time
 
 import numpy as np
+import onnxruntime
 import pytest
 import uvicorn
 from pages import PICTURES, TEXTS, grey
@@ -126,6 +127,13 @@ def test_two_classes_are_made_a_picture_is_named_an_example_changes_that_and_the
         task = qs.load_task(wait(lambda: path.stat().st_size and path), PICTURES.learner)
         assert task.classes_.tolist() == ["dark", "light"]
         assert task.predict(np.full((1, 1, 28, 28), 0.43, dtype=np.float32)).tolist() == ["light"]
+        browser.find_element("css selector", "#problem button").click()
+        browser.find_element("id", "export").click()
+        wait(lambda: "The ONNX file is written" in text(browser, "#status"), 300)
+        path = wait(lambda: next(tmp_path.glob("task.onnx"), None))
+        session = onnxruntime.InferenceSession(wait(lambda: path.stat().st_size and path))
+        (p,) = session.run(["probabilities"], {"x": np.full((1, 1, 28, 28), 0.43, dtype=np.float32)})
+        np.testing.assert_allclose(p, task.predict_proba(np.full((1, 1, 28, 28), 0.43, dtype=np.float32)), atol=1e-4)
         each(browser, "#classes .remove")[1].click()
         wait(lambda: "2 examples of one class" in text(browser, "#learned"))
         assert text(browser, ".query .label") == "No answer yet"

@@ -74,6 +74,20 @@ def test_an_adapted_task_answers_as_the_rows_it_came_from(monkeypatch, capsys, t
         np.testing.assert_allclose(mine["probabilities"], other["probabilities"], rtol=1e-9)
 
 
+def test_queries_are_asked_for_once(monkeypatch, capsys, tmp_path):
+    support, asked = csv(tmp_path / "few.csv", slice(None, None, 9)), []
+    real = qs.DeepKernelMixture.predict
+
+    def counted(self, memory, x):
+        asked.append(x.shape[1])
+        return real(self, memory, x)
+
+    monkeypatch.setattr(qs.DeepKernelMixture, "predict", counted)
+    queries = csv(tmp_path / "new.csv", slice(1, None, 9))
+    assert run(monkeypatch, capsys, "predict", "table", support, queries, "--label", "kind")[0] == 0
+    assert asked.count(20) == 1
+
+
 def test_rows_come_from_standard_input_too(monkeypatch, capsys, tmp_path):
     support = csv(tmp_path / "few.csv", slice(None, None, 9))
     monkeypatch.setattr(sys, "stdin", io.StringIO(";".join(NAMES) + "\n13;2;5\n"))

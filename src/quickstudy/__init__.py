@@ -16,7 +16,7 @@ from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.mlp import MLP
 from quickstudy.encoders.resnet12 import ResNet12
 from quickstudy.engine import Engine
-from quickstudy.estimators import FewShotClassifier
+from quickstudy.estimators import Answered, FewShotClassifier
 from quickstudy.evaluation import Evaluation, Interval, evaluate, interval
 from quickstudy.export import export_adaptation, export_classifier
 from quickstudy.methods.bayesian.abml import ABML
@@ -28,6 +28,7 @@ from quickstudy.methods.in_context.transformer_neural_process import Transformer
 from quickstudy.methods.metric.feat import FEAT
 from quickstudy.methods.metric.mahalanobis import Mahalanobis
 from quickstudy.methods.metric.matching_network import MatchingNetwork
+from quickstudy.methods.metric.metaoptnet import MetaOptNet
 from quickstudy.methods.metric.prototypical_network import PrototypicalNetwork
 from quickstudy.methods.metric.r2d2 import R2D2
 from quickstudy.methods.metric.relation_network import RelationNetwork
@@ -73,6 +74,7 @@ __all__ = [
     "R2D2",
     "SNAIL",
     "ALPaCA",
+    "Answered",
     "AttentiveNeuralProcess",
     "Augmented",
     "BaselinePlusPlus",
@@ -104,6 +106,7 @@ __all__ = [
     "MetaBaseline",
     "MetaLSTM",
     "MetaLearner",
+    "MetaOptNet",
     "MetaSGD",
     "NeuralProcess",
     "Progress",

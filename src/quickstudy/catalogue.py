@@ -17,6 +17,7 @@ from quickstudy.methods.in_context.transformer_neural_process import Transformer
 from quickstudy.methods.metric.feat import FEAT
 from quickstudy.methods.metric.mahalanobis import Mahalanobis
 from quickstudy.methods.metric.matching_network import MatchingNetwork
+from quickstudy.methods.metric.metaoptnet import MetaOptNet
 from quickstudy.methods.metric.prototypical_network import PrototypicalNetwork
 from quickstudy.methods.metric.r2d2 import R2D2
 from quickstudy.methods.metric.relation_network import RelationNetwork
@@ -160,6 +161,13 @@ METHODS: dict[str, Method] = {
         "an embedding on which ridge regression generalises",
         "the weights of a ridge regression",
         lambda s: R2D2(s.backbone(), alpha=10.0),  # from 1, logits stay small for long
+    ),
+    "metaoptnet": Method(
+        "MetaOptNet",
+        "metric",
+        "an embedding on which a support vector machine generalises",
+        "the weights of a support vector machine",
+        lambda s: MetaOptNet(s.backbone(), scale=10.0),
     ),
     "maml": Method(
         "MAML",

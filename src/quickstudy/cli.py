@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from rich.table import Table
 from quickstudy import options
 from quickstudy.allocator import keep_freed_memory
 from quickstudy.atomic import write_atomically
-from quickstudy.catalogue import METHODS, SOME, build, find
+from quickstudy.catalogue import METHODS, SOME, Setting, build, find
 from quickstudy.check_command import check_command
 from quickstudy.comparison import Comparison, compare
 from quickstudy.data.arrow import pack_folder
@@ -75,12 +76,22 @@ def launcher(devices: int, batch: int, precision: str) -> Fabric:
 
 def methods_of(names: str) -> list[str]:
     """The names in a comma-separated list, each a method's; or those of "some", or "all"."""
-    listed = {"all": METHODS, "some": SOME}.get(names, [name.strip() for name in names.split(",") if name.strip()])
-    if not (chosen := list(listed)):
+    listed = {"some": SOME}.get(names, [name.strip() for name in names.split(",") if name.strip()])
+    if not (chosen := list(buildable() if names == "all" else listed)):
         raise ValueError(f"--methods names none; there are {', '.join(METHODS)}, and some, and all.")
     for name in chosen:
         find(name)
     return list(dict.fromkeys(chosen))
+
+
+def buildable() -> Iterator[str]:
+    """Every method whose libraries are installed; the others are named."""
+    for name in METHODS:
+        try:
+            build(name, Setting())
+            yield name
+        except ImportError as error:
+            err.print(f"without {name}: {error}", soft_wrap=True, markup=False)
 
 
 @app.command("compare")

@@ -89,10 +89,7 @@ def fit_confidence(
             found[chunk] = _answers(learner, engine, batch)
     learner.train(training)
     answers = [some for chunk in gathered(found, world) for some in chunk]
-    best = minimize_scalar(
-        lambda log: nats(answers, math.exp(log)), bounds=(math.log(COLDEST), math.log(HOTTEST)), method="bounded"
-    )
-    temperature = math.exp(best.x)  # pyright: ignore[reportAttributeAccessIssue]
+    temperature = likeliest_temperature(answers)
     right = torch.cat([(logits / temperature).softmax(-1).gather(-1, y[:, None])[:, 0] for logits, y in answers])
     return Confidence(temperature, least_of_most(right, missed))
 
@@ -127,6 +124,14 @@ def least_of_most(right: Float[Tensor, " query"], missed: float) -> float:
     """
     place = math.floor((len(right) + 1) * missed)
     return right.sort().values[place - 1].item() if place else 0.0
+
+
+def likeliest_temperature(answers: Sequence[Answers]) -> float:
+    """The temperature at which the right classes are likeliest."""
+    best = minimize_scalar(
+        lambda log: nats(answers, math.exp(log)), bounds=(math.log(COLDEST), math.log(HOTTEST)), method="bounded"
+    )
+    return math.exp(best.x)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def nats(answers: Sequence[Answers], temperature: float) -> float:

@@ -5,16 +5,17 @@ coarse, so queries of other tasks lend a little weight. As leaving one out leave
 classes are found less likely so than later, when all are there: other tasks also say which share this hides.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
+from torch.nn.functional import one_hot
 
-from quickstudy.confidence import fit_confidence
+from quickstudy.calibration import GRID, Calibration
+from quickstudy.confidence import likeliest_temperature
 from quickstudy.contract import Episodes, Examples, MetaLearner
 from quickstudy.evaluation import episode_list
 from quickstudy.left_out import left_out
@@ -24,38 +25,33 @@ from quickstudy.tensors import class_means, known
 
 LENT = 5.0
 """Examples that the queries of other tasks count for."""
-GRID = np.linspace(0, 1, 51)
+MOST = 100
+"""Examples that are left out, at most."""
 
 
-class Calibration(NamedTuple):
-    """What other tasks tell of a learner's answers, for some number of examples of a class.
+class LeftOut(NamedTuple):
+    """Log-probabilities of some examples' classes, by a learner that was shown all others; see `left_out`.
 
     Args:
-        temperature: By which its logits are divided.
-        right: Quantiles, from the least to the most in equal steps, of the probabilities of right classes.
-        levels: Likewise of the conformity of right classes; see `share_below`.
-        unlike: Likewise of how unlike all classes queries are; see `none_of_these.unlike`.
+        which: The examples.
+        log: Of each, at no temperature.
     """
 
-    temperature: float
-    right: Sequence[float]
-    levels: Sequence[float]
-    unlike: Sequence[float]
-
-    def level(self, missed: float) -> float:
-        """The conformity that all right classes exceed but this share of them."""
-        return float(np.interp(missed, GRID, self.levels))
+    which: Int[Tensor, " some"]
+    log: Float[Tensor, "some way"]
 
 
 class Own(NamedTuple):
     """What a task's own examples tell of those to come, each left out of the support set; perhaps none can be.
 
     Args:
+        temperature: By which this task's logits are divided.
         right: The probability of its right class, tempered.
         unlike: How unlike all classes it is.
         centres: The mean embedding of each class; None where a method sees more than embeddings.
     """
 
+    temperature: float
     right: Float[np.ndarray, " example"]
     unlike: Float[np.ndarray, " example"]
     centres: Float[Tensor, "way d"] | None
@@ -96,78 +92,102 @@ def share_less_unlike(
 
 @torch.no_grad()
 def of_own(
-    learner: MetaLearner, x: Shaped[Tensor, "example *x"], y: Int[Tensor, " example"], ways: int, temperature: float
+    learner: MetaLearner,
+    x: Shaped[Tensor, "example *x"],
+    y: Int[Tensor, " example"],
+    ways: int,
+    told: Calibration | None,
 ) -> Own:
-    """What some examples tell; those apart that are the only ones of their class."""
-    p = (left_out(learner, x, y, ways).double() / temperature).softmax(-1)
-    told = ~p[:, 0].isnan()
-    right, surest = p.gather(-1, y[:, None])[told, 0].numpy(), p.max(-1).values
+    """What some examples tell; those apart that are the only ones of their class, and of very many, some alone."""
+    return judged(learner, x, y, ways, answers_left_out(learner, x, y, ways), told)
+
+
+def answers_left_out(
+    learner: MetaLearner, x: Shaped[Tensor, "example *x"], y: Int[Tensor, " example"], ways: int
+) -> LeftOut:
+    """What the learner says of examples, each left out, as many of one class as of another."""
+    nth = one_hot(y, ways).cumsum(0)[torch.arange(len(y)), y]
+    which = nth.argsort(stable=True)[:MOST].sort().values
+    log = left_out(learner, x, y, ways, which).double()
+    told = ~log[:, 0].isnan()
+    return LeftOut(which[told], log[told])
+
+
+def judged(
+    learner: MetaLearner,
+    x: Shaped[Tensor, "example *x"],
+    y: Int[Tensor, " example"],
+    ways: int,
+    found: LeftOut,
+    told: Calibration | None,
+) -> Own:
+    """What examples tell, of which the learner's answers are known already."""
+    which, log = found
+    temperature = told.temperature * told.warmth(log, y[which]) if told else 1.0
+    p = (log / temperature).softmax(-1)
+    right, surest = p.gather(-1, y[which, None])[:, 0].numpy(), p.max(-1).values
     if not sees_embeddings(learner):
-        return Own(right, (1 - surest)[told].numpy(), None)
+        return Own(temperature, right, (1 - surest).numpy(), None)
     z = embeddings(learner, x[None])
     centres = class_means(z, Examples(x[None], y[None], ways))  # [1, W, D]
-    count = torch.bincount(y, minlength=ways)[y][:, None]
-    without = centres[0].expand(len(y), -1, -1).clone()  # [S, W, D]
-    without[torch.arange(len(y)), y] = (count * centres[0, y] - z[0]) / (count - 1).clamp(min=1)
-    scores = unlike(surest[:, None], z[0, :, None].double(), without.double())[:, 0]
-    return Own(right, scores[told].numpy(), centres[0])
+    label, count = y[which], torch.bincount(y, minlength=ways)[y[which], None]
+    without = centres[0].expand(len(which), -1, -1).clone()  # [S, W, D]
+    without[torch.arange(len(which)), label] = (count * centres[0, label] - z[0, which]) / (count - 1)
+    scores = unlike(surest[:, None], z[0, which, None].double(), without.double())[:, 0]
+    return Own(temperature, right, scores.numpy(), centres[0])
 
 
 def unlike_of(
     learner: MetaLearner, own: Own, x: Shaped[Tensor, "query *x"], probabilities: Float[np.ndarray, "query way"]
 ) -> Float[np.ndarray, " query"]:
     """How unlike all classes queries are, which have these probabilities, tempered."""
-    surest = torch.from_numpy(probabilities).max(-1).values
-    if own.centres is None:
-        return (1 - surest).numpy()
     with torch.no_grad():
-        return unlike(surest[None], embeddings(learner, x[None]).double(), own.centres[None].double())[0].numpy()
+        return unlike_seen(own, None if own.centres is None else embeddings(learner, x[None])[0], probabilities)
+
+
+def unlike_seen(
+    own: Own, z: Float[Tensor, "query d"] | None, probabilities: Float[np.ndarray, "query way"]
+) -> Float[np.ndarray, " query"]:
+    """`unlike_of` queries whose embeddings are known already, or are None where a method sees more than these."""
+    surest = torch.from_numpy(probabilities).max(-1).values
+    if own.centres is None or z is None:
+        return (1 - surest).numpy()
+    return unlike(surest[None], z[None].double(), own.centres[None].double())[0].numpy()
 
 
 @torch.no_grad()
 def calibrate(learner: MetaLearner, tasks: Tasks, *, episodes: int = 200, seed: int = 0) -> Calibration:
-    """What some tasks, all with about as many examples of a class, tell of a learner's answers.
+    """What some tasks, all with about as many classes and examples of each, tell of a learner's answers.
 
     Args:
         learner: Of classes; in evaluation mode.
         tasks: Meta-validation tasks: neither those it was trained on nor those it will be tested on.
         episodes, seed: See `evaluate`.
     """
-    temperature = fit_confidence(learner, tasks, episodes=episodes, seed=seed).temperature
-    found = [
-        answered(learner, episode, temperature) for batch in episode_list(tasks, episodes, seed) for episode in batch
-    ]
-    rights = [np.take_along_axis(p, y[:, None], 1)[:, 0] for p, y, _, _ in found]
+    drawn = [episode for batch in episode_list(tasks, episodes, seed) for episode in batch]
+    shown = [(e.support.x[0], e.support.y[0], e.support.ways or 0) for e in drawn]
+    answers = [(asked(learner, episode), episode.query.y[0]) for episode in drawn]
+    kept = [answers_left_out(learner, *some) for some in shown]
+    logs = [(one.log, y[one.which]) for one, (_, y, _) in zip(kept, shown, strict=True) if len(one.which)]
+    temperature = likeliest_temperature(answers)
+    told = Calibration(temperature, likeliest_temperature(logs) if logs else temperature, (), (), ())
+    owns = [judged(learner, *some, one, told) for some, one in zip(shown, kept, strict=True)]
+    ps = [tempered_by(own, logits) for own, (logits, _) in zip(owns, answers, strict=True)]
+    rights = [np.take_along_axis(p, y.numpy()[:, None], 1)[:, 0] for p, (_, y) in zip(ps, answers, strict=True)]
     right = np.quantile(np.concatenate(rights), GRID)
-    shares = [share_below(p, own.right, right.tolist()) for p, (_, _, own, _) in zip(rights, found, strict=True)]
+    shares = [share_below(p, own.right, right.tolist()) for p, own in zip(rights, owns, strict=True)]
     levels = np.quantile(np.concatenate(shares), GRID, method="lower")
-    strange = np.quantile(np.concatenate([scores for *_, scores in found]), GRID)
-    return Calibration(temperature, right.tolist(), levels.tolist(), strange.tolist())
+    strange = [unlike_of(learner, own, e.query.x[0], p) for own, e, p in zip(owns, drawn, ps, strict=True)]
+    unlike = np.quantile(np.concatenate(strange), GRID)
+    return told._replace(right=right.tolist(), levels=levels.tolist(), unlike=unlike.tolist())
 
 
-def answered(
-    learner: MetaLearner, episode: Episodes, temperature: float
-) -> tuple[Float[np.ndarray, "query way"], Int[np.ndarray, " query"], Own, Float[np.ndarray, " query"]]:
-    """Of one task: the tempered probabilities of its queries, their classes, what its examples tell, and `unlike`."""
-    support, query = episode.support, episode.query
-    own = of_own(learner, support.x[0], support.y[0], support.ways or 0, temperature)
-    predicted = known(learner.predict(learner.adapt(support), query.x), support.ways or 0)[0]
-    p = (predicted.double() / temperature).softmax(-1).numpy()
-    return p, query.y[0].numpy(), own, unlike_of(learner, own, query.x[0], p)
+def asked(learner: MetaLearner, episode: Episodes) -> Float[Tensor, "query way"]:
+    """Log-probabilities of one task's queries, at no temperature."""
+    support = episode.support
+    return known(learner.predict(learner.adapt(support), episode.query.x), support.ways or 0)[0].double()
 
 
-def between(measured: Mapping[int, Calibration], shots: float | int) -> Calibration | None:
-    """For any number of examples of a class: along lines between those known, in logarithms; None where none is."""
-    if not measured:
-        return None
-    numbers = sorted(measured)
-    above = next((number for number in numbers if number >= shots), numbers[-1])
-    below = max((number for number in numbers if number <= shots), default=numbers[0])
-    share = 0.0 if above == below else math.log(shots / below) / math.log(above / below)
-
-    def line(low: Sequence[float], high: Sequence[float]) -> list[float]:
-        return ((1 - share) * np.asarray(low) + share * np.asarray(high)).tolist()
-
-    low, high = measured[below], measured[above]
-    temperature = math.exp(line([math.log(low.temperature)], [math.log(high.temperature)])[0])
-    return Calibration(temperature, *(line(*both) for both in zip(low[1:], high[1:], strict=True)))
+def tempered_by(own: Own, logits: Float[Tensor, "query way"]) -> Float[np.ndarray, "query way"]:
+    """Probabilities at a task's own temperature."""
+    return (logits / own.temperature).softmax(-1).numpy()

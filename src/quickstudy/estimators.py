@@ -1,22 +1,43 @@
 """Few-shot learners as scikit-learn estimators: `fit` adapts to examples, and changes no weight that tasks share."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Shaped
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
+from torch.distributions import Distribution
 
 from quickstudy.confidence import check_share
-from quickstudy.conformal import Own, of_own, sets, share_less_unlike, unlike_of
+from quickstudy.conformal import Own, of_own, sets, share_less_unlike, unlike_seen
 from quickstudy.contract import Examples
 from quickstudy.estimator_inputs import checked, told_of_gaps
 from quickstudy.evaluation import tempered
 from quickstudy.more_examples import Curve, more_examples
+from quickstudy.none_of_these import predicted_and_seen
 from quickstudy.ready import opened
 from quickstudy.tensors import known, widest
+
+
+class Answered(NamedTuple):
+    """All that a classifier answers of some examples.
+
+    Args:
+        classes: The class labels, sorted.
+        probabilities: Of each class; see `FewShotClassifier.predict_proba`.
+        sets: The classes that may be the right one; see `FewShotClassifier.predict_set`.
+        none_of_these: How unlike all classes each is; see `FewShotClassifier.none_of_these`.
+        embeddings: What the learner saw of each; None where it sees more than an embedding.
+    """
+
+    classes: Shaped[np.ndarray, " class"]
+    probabilities: Float[np.ndarray, "example class"]
+    sets: Bool[np.ndarray, "example class"]
+    none_of_these: Float[np.ndarray, " example"]
+    embeddings: Float[Tensor, "example d"] | None
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
@@ -100,7 +121,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _adapt(self, x: Tensor, numbers: Tensor) -> "FewShotClassifier":
         learner, classes = self.ready_.learner, len(self.classes_)
-        self.calibration_ = self.ready_.calibration(len(x) / classes)
+        self.calibration_ = self.ready_.calibration(classes, len(x) / classes)
         self.support_, self.own_ = (x, numbers), None
         with torch.no_grad():
             self.memory_ = learner.adapt(Examples(x[None], numbers[None], widest(learner, x[:1], classes)))
@@ -108,8 +129,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def temperature_(self) -> float:
-        """By which logits are divided."""
-        return 1.0 if self.calibration_ is None else self.calibration_.temperature
+        """By which logits are divided: what other tasks and this one's own examples make likely."""
+        return 1.0 if self.calibration_ is None else self.own().temperature
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, in the order of `classes_`: [example, class]."""
@@ -123,6 +144,27 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """The likeliest class of each example."""
         likeliest = self._log_probabilities(X).argmax(1)
         return self.classes_[likeliest]
+
+    def answer(self, X: Any, missed: float = 0.1) -> Answered:
+        """Probabilities, sets and whether it is none of these, with each example read, encoded and asked for once.
+
+        Args:
+            X: Examples such as it was fitted to.
+            missed: See `predict_set`.
+
+        Raises:
+            ValueError: A share that is none.
+        """
+        check_share(missed)
+        check_is_fitted(self)
+        x = self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False))
+        own, told = self.own(), self.calibration_
+        with torch.no_grad():
+            predicted, z = predicted_and_seen(self.ready_.learner, self.memory_, x[None])
+            seen = None if z is None else z[0]
+            p = np.exp(self._tempered(predicted))
+            none = share_less_unlike(unlike_seen(own, seen, p), own, told)
+        return Answered(self.classes_, p, sets(p, own, told, missed), none, seen)
 
     def predict_set(self, X: Any, missed: float = 0.1) -> np.ndarray:
         """The classes that may be the right one, true in [example, class]; it is missed no oftener than said.
@@ -139,9 +181,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: A share that is none.
         """
-        check_share(missed)
-        check_is_fitted(self)
-        return sets(self.predict_proba(X), self.own(), self.calibration_, missed)
+        return self.answer(X, missed).sets
 
     def none_of_these(self, X: Any) -> np.ndarray:
         """How unlike all classes each example is: the share of examples of these classes that are less so. [example]
@@ -149,10 +189,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Near 1 for an example of a class that nobody has shown; then "none of these" is the answer. Without a
         calibration a task with one example of each class can tell nothing, and it is 0.
         """
-        check_is_fitted(self)
-        x = self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False))
-        scores = unlike_of(self.ready_.learner, self.own(), x, np.exp(self._log_of(x)))
-        return share_less_unlike(scores, self.own(), self.calibration_)
+        return self.answer(X).none_of_these
 
     def more_examples(self) -> Curve:
         """What accuracy to expect with fewer examples of each class, and with twice as many; see `more_examples`.
@@ -170,7 +207,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if self.own_ is None:
             assert self.support_ is not None  # or it came from a file, with what they told
             x, y = self.support_
-            self.own_ = of_own(self.ready_.learner, x, y, len(self.classes_), self.temperature_)
+            self.own_ = of_own(self.ready_.learner, x, y, len(self.classes_), self.calibration_)
         return self.own_
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -182,11 +219,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _log_probabilities(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return self._log_of(self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False)))
-
-    def _log_of(self, x: Tensor) -> np.ndarray:
+        x = self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False))
         with torch.no_grad():
-            predicted = self.ready_.learner.predict(self.memory_, x[None])
+            return self._tempered(self.ready_.learner.predict(self.memory_, x[None]))
+
+    def _tempered(self, predicted: Distribution) -> np.ndarray:
         return known(tempered(predicted, self.temperature_), len(self.classes_))[0].double().numpy()
 
     def __sklearn_tags__(self):

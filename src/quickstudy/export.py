@@ -4,7 +4,7 @@ An ONNX file is a graph of plain operators. It has neither gradients nor Python,
 gradient descent can be exported once it has learned, and not before.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,21 @@ def export_classifier(classifier: FewShotClassifier, path: str | Path, *, shape:
             exported, with the reason. Then nothing is written.
         ImportError: The packages for ONNX are not installed.
     """
+    write_atomically(Path(path), classifier_graph(classifier, shape=shape))
+
+
+def classifier_graph(
+    classifier: FewShotClassifier, *, shape: Sequence[int] | None = None, make: Callable[..., bytes] = graph
+) -> bytes:
+    """The content of the file that `export_classifier` writes.
+
+    Args:
+        classifier, shape: See there.
+        make: What makes it of a module; `graph`, or something that does the same elsewhere.
+
+    Raises:
+        NotFittedError, ValueError, ImportError: See there.
+    """
     check_is_fitted(classifier)
     ready, count = classifier.ready_, len(classifier.classes_)
     if ready.inputs.kind == "rows":
@@ -106,7 +121,7 @@ def export_classifier(classifier: FewShotClassifier, path: str | Path, *, shape:
     memory = memory_of(kind, {name: tensor.detach() for name, tensor in parts.items()})
     net = Answers(front, ready.learner, memory, classifier.temperature_, count)
     try:
-        write(path, net, {"x": x}, {"x": {0: "query"}}, ready, about)
+        return made(make, net, {"x": x}, {"x": {0: "query"}}, ready, about)
     except Unexportable as why:
         raise ValueError(f"what this {name_of(ready.learner)} has learned cannot be exported: {why}.") from None
 
@@ -147,7 +162,7 @@ def export_adaptation(
         raise ValueError(f"shots and temperature are positive where given; they are {shots} and {temperature}.")
     ready = opened(learner)
     if temperature is None:
-        told = None if shots is None else ready.calibration(shots)
+        told = None if shots is None else ready.calibration(ways, shots)
         temperature = told.temperature if told else 1.0
     if ready.inputs.kind == "rows":
         front, shape = nn.Identity(), shape or (None,)
@@ -165,27 +180,28 @@ def export_adaptation(
         net = Adaptation(front, ready.learner, temperature, ways, widest(ready.learner, front(support[:1]), ways))
     inputs = {"support_x": support, "support_y": labels, "x": query}
     try:
-        write(path, net, inputs, axes, ready, {"ways": ways, "temperature": temperature})
+        content = made(graph, net, inputs, axes, ready, {"ways": ways, "temperature": temperature})
     except Unexportable as why:
         raise ValueError(
             f"how this {name_of(ready.learner)} learns cannot be exported: {why}. Learn a task here and export that, "
             f"with export_classifier(FewShotClassifier(learner).fit(x, y), path), or take another method."
         ) from None
+    write_atomically(Path(path), content)
 
 
-def write(
-    path: str | Path,
+def made(
+    make: Callable[..., bytes],
     net: nn.Module,
     inputs: Mapping[str, Tensor],
     axes: Mapping[str, Mapping[int, str]],
     ready: Ready,
     about: Mapping[str, Any],
-) -> None:
-    """Writes one of the modules above, with what both say of themselves."""
+) -> bytes:
+    """The file of one of the modules above, with what both say of themselves."""
     about = {"learner": name_of(ready.learner), "takes": TAKES[ready.inputs.kind], **about}
     with shape_told(inputs["x"]), torch.no_grad():
         net(*inputs.values())
-    write_atomically(Path(path), graph(net.eval(), inputs, axes, "probabilities", about))
+    return make(net.eval(), inputs, axes, "probabilities", about)
 
 
 @contextmanager

@@ -16,8 +16,12 @@ PAIRS = 32
 
 @torch.no_grad()
 def left_out(
-    learner: MetaLearner, x: Shaped[Tensor, "example *x"], y: Int[Tensor, " example"], ways: int
-) -> Float[Tensor, "example way"]:
+    learner: MetaLearner,
+    x: Shaped[Tensor, "example *x"],
+    y: Int[Tensor, " example"],
+    ways: int,
+    which: Int[Tensor, " some"] | None = None,
+) -> Float[Tensor, "some way"]:
     """The log-probabilities of each example's class, by a learner that has adapted to all the others.
 
     Leaving each of S examples out makes S tasks of S - 1 examples, which are adapted to in batches. A method that sees
@@ -28,6 +32,7 @@ def left_out(
         x: All examples, encoded.
         y: Their labels, in [0, ways).
         ways: The number of classes.
+        which: The examples to leave out, each in turn; all unless given.
 
     Returns:
         Each row adds up to 1 in probability, at no temperature. It is NaN for an example that is the only one of its
@@ -43,16 +48,16 @@ def left_out(
     learner.eval()
     wide = widest(learner, x[:1], ways)
     shown, rows = of_embeddings(learner, x)
-    tasks, others = len(x), ~torch.eye(len(x), dtype=torch.bool, device=x.device)
-    order = torch.arange(tasks, device=x.device)
-    index = order.expand(tasks, tasks)[others].view(tasks, tasks - 1)  # [S, S - 1]
-    held = tasks * (rows[0].numel() + PAIRS * tasks)
+    order = torch.arange(len(x), device=x.device)
+    which = order if which is None else which
+    index = order.expand(len(which), -1)[which[:, None] != order].view(len(which), -1)  # [some, S - 1]
+    held = len(x) * (rows[0].numel() + PAIRS * len(x))
     found = []
-    for chunk, asked in zip(*(of.split(max(1, AT_ONCE // held)) for of in (index, order)), strict=True):
+    for chunk, asked in zip(*(of.split(max(1, AT_ONCE // held)) for of in (index, which)), strict=True):
         memory = shown.adapt(Examples(rows[chunk], y[chunk], wide))
         found.append(known(shown.predict(memory, rows[asked][:, None]), ways)[:, 0])
     learner.train(training)
-    alone = torch.bincount(y, minlength=ways)[y] == 1
+    alone = torch.bincount(y, minlength=ways)[y[which]] == 1
     return torch.cat(found).masked_fill(alone[:, None], torch.nan)
 
 

@@ -4,11 +4,11 @@ from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor
-from torch.distributions import Categorical
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution
 
-from quickstudy.contract import Episodes, Examples, MetaLearner
-from quickstudy.engine import Engine, channels_last, probe
+from quickstudy.contract import Episodes, Examples, Memory, MetaLearner
+from quickstudy.engine import Engine, channels_last, probe, replica
 from quickstudy.evaluation import episode_list
 from quickstudy.tasks import FewShot
 from quickstudy.tensors import class_means, per_task
@@ -89,6 +89,20 @@ def sees_embeddings(learner: MetaLearner) -> bool:
 
 def embeddings(learner: MetaLearner, x: Shaped[Tensor, "task example *x"]) -> Float[Tensor, "task example d"]:
     return per_task(getattr(learner, learner.embedding or ""), x).flatten(2)
+
+
+def predicted_and_seen(
+    learner: MetaLearner, memory: Memory, x: Shaped[Tensor, "task query *x"]
+) -> tuple[Distribution, Float[Tensor, "task query d"] | None]:
+    """What a learner predicts of queries, and their embeddings from the same pass; None where it sees more than these.
+
+    The prediction is that of `learner.predict`, to the bit.
+    """
+    if not sees_embeddings(learner):
+        return learner.predict(memory, x), None
+    encoder = getattr(learner, learner.embedding or "")
+    z = per_task(encoder, x)
+    return replica(learner, {id(encoder): nn.Identity()}).predict(memory, z), z.flatten(2)
 
 
 def unlike(

@@ -6,9 +6,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from quickstudy.calibration import Calibration, between
 from quickstudy.catalogue import Setting
 from quickstudy.checkpoint import fill, load_tensors
-from quickstudy.conformal import Calibration, between
 from quickstudy.contract import MetaLearner
 from quickstudy.inputs import ARRAYS, Inputs, pixels
 from quickstudy.runs import open_run
@@ -22,18 +22,20 @@ class Ready:
     Args:
         learner: In evaluation mode.
         inputs: What its items are.
-        calibrations: What its answers are worth, for each of some numbers of examples of a class; perhaps for none.
+        calibrations: What its answers are worth, for each of some numbers of classes and then of examples of each;
+            perhaps for none.
         source: What it can be had from again: the name that it ships under, or a run's method and setting.
     """
 
     learner: MetaLearner
     inputs: Inputs
-    calibrations: Mapping[int, Calibration] = field(default_factory=dict)
+    calibrations: Mapping[int, Mapping[int, Calibration]] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
 
-    def calibration(self, shots: float | int) -> Calibration | None:
-        """What its answers are worth with so many examples of each class; None where nobody has measured it."""
-        return between(self.calibrations, shots)
+    def calibration(self, ways: int, shots: float | int) -> Calibration | None:
+        """What its answers are worth with so many classes, and examples of each; None where nobody has measured it."""
+        known = {number: between(measured, shots) for number, measured in self.calibrations.items()}
+        return between({number: found for number, found in known.items() if found}, ways)
 
 
 def load(name: str) -> Ready:
@@ -53,7 +55,10 @@ def load(name: str) -> Ready:
         tensors, about = load_tensors(path)
         learner = build()
         fill(learner, tensors, about, path)
-    calibrations = {int(shots): Calibration(**found) for shots, found in about.get("calibrations", {}).items()}
+    calibrations = {
+        int(ways): {int(shots): Calibration(**found) for shots, found in measured.items()}
+        for ways, measured in about.get("calibrations", {}).items()
+    }
     return Ready(learner.eval(), inputs, calibrations, {"shipped": name})
 
 

@@ -15,9 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from quickstudy.atomic import write_atomically
+from quickstudy.calibration import Calibration
 from quickstudy.catalogue import Setting, build
 from quickstudy.checkpoint import load_tensors, packed
-from quickstudy.conformal import Calibration, Own
+from quickstudy.conformal import Own
 from quickstudy.contract import MetaLearner, memory_of, parts_of
 from quickstudy.estimators import FewShotClassifier
 from quickstudy.inputs import ARRAYS
@@ -52,7 +53,8 @@ def task_bytes(classifier: FewShotClassifier) -> bytes:
     if "shipped" not in ready.source:
         tensors |= {LEARNER + name: tensor for name, tensor in ready.learner.state_dict().items()}
     own = classifier.own()
-    tensors |= {OWN + name: torch.as_tensor(value) for name, value in own._asdict().items() if value is not None}
+    told_by = {name: value for name, value in own._asdict().items() if value is not None and name != "temperature"}
+    tensors |= {OWN + name: torch.as_tensor(value) for name, value in told_by.items()}
     names, told = getattr(classifier, "feature_names_in_", None), classifier.calibration_
     about = {
         "task": kind,
@@ -60,6 +62,7 @@ def task_bytes(classifier: FewShotClassifier) -> bytes:
         "holds_examples": holds_examples(classifier),
         "source": ready.source,
         "hash": fingerprint(ready.learner),
+        "temperature": own.temperature,
         "calibration": None if told is None else told._asdict(),
         "inputs": ready.inputs.about(classifier.encode_),
         "features": getattr(classifier, "n_features_in_", None),
@@ -88,7 +91,8 @@ def load_task(path: str | Path, learner: MetaLearner | None = None) -> FewShotCl
     told, classifier.holds_examples_ = about["calibration"], about["holds_examples"]
     classifier.calibration_, classifier.encode_ = told and Calibration(**told), ready.inputs.of(about["inputs"])
     right, unlike = (tensors[OWN + name].numpy() for name in ("right", "unlike"))
-    classifier.support_, classifier.own_ = None, Own(right, unlike, tensors.get(f"{OWN}centres"))
+    classifier.support_ = None
+    classifier.own_ = Own(about["temperature"], right, unlike, tensors.get(f"{OWN}centres"))
     parts = {name.removeprefix(MEMORY): tensor for name, tensor in tensors.items() if name.startswith(MEMORY)}
     classifier.memory_ = memory_of(about["task"], parts)
     if about["features"] is not None:

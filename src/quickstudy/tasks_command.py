@@ -110,11 +110,7 @@ def learned(learner: str, support: Path, label: str | None, column: str | None) 
 
 def answered(classifier: FewShotClassifier, queries: Queries, missed: float) -> list[dict]:
     """What a classifier answers, and the label where a query has one."""
-    every = (
-        classifier.predict_proba(queries.items),
-        classifier.predict_set(queries.items, missed),
-        classifier.none_of_these(queries.items),
-    )
+    found = classifier.answer(queries.items, missed)
     names, pictures = set(classifier.classes_), classifier.ready_.inputs.kind == "pictures"
     told = [None if pictures and name not in names else name for name in queries.labels]  # any folder may hold pictures
     return [
@@ -128,7 +124,9 @@ def answered(classifier: FewShotClassifier, queries: Queries, missed: float) -> 
             "probabilities": each.tolist(),
             **({} if true is None else {"true": true}),
         }
-        for (file, row), true, each, within, none in zip(queries.places, told, *every, strict=True)
+        for (file, row), true, each, within, none in zip(
+            queries.places, told, found.probabilities, found.sets, found.none_of_these, strict=True
+        )
     ]
 
 

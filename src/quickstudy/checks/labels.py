@@ -68,8 +68,8 @@ def of_others(ready: Ready, x: Any, items: Sequence[str], labels: Sequence[str])
     encoded, y = ready.inputs.fit(x)(x), torch.as_tensor(numbers)
     log = left_out(ready.learner, encoded, y, len(classes))
     told = ~log.isnan().any(1).numpy()
-    told_of_others = ready.calibration(len(labels) / len(classes))
-    temperature = told_of_others.temperature if told_of_others else 1.0
+    others = ready.calibration(len(classes), len(labels) / len(classes))
+    temperature = others.left_out * others.warmth(log[told].double(), y[told]) if others else 1.0
     probabilities = (log / temperature).softmax(-1).double().numpy()
     kept = np.flatnonzero(told).tolist()
     single = int(torch.bincount(y).min()) < 2

@@ -28,7 +28,8 @@ REASONS = {
     409: "Examples of fewer than two classes.",
     413: "Too many examples, bytes or pixels.",
     415: "No JSON, or no PNG or JPEG picture.",
-    422: "Another form than is described here, or what the learner cannot learn.",
+    422: "Another form than is described here, or what the learner cannot learn, or ONNX not hold.",
+    424: "The server lacks the packages for ONNX.",
     429: "Too many sessions.",
     503: "The learner is busy.",
 }
@@ -48,7 +49,7 @@ class Server:
     def __init__(self, ready: Ready, name: str, limits: Limits):
         self.ready, self.name, self.limits = ready, name, limits
         self.sessions = Sessions(partial(Task, ready, limits), limits)
-        self.lock = Lock()
+        self.lock, self.exporting = Lock(), Lock()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -63,6 +64,20 @@ class Server:
             yield
         finally:
             self.lock.release()
+
+    @contextmanager
+    def export(self) -> Iterator[None]:
+        """One task at a time is exported, beside whatever else goes on.
+
+        Raises:
+            Refused: Another one is (503): to wait would keep a thread from other requests.
+        """
+        if not self.exporting.acquire(blocking=False):
+            raise Refused(503, "another task is being exported; try again in a minute.")
+        try:
+            yield
+        finally:
+            self.exporting.release()
 
     def items(self, contents: Sequence[str], what: str) -> list[Item]:
         """What examples or queries hold."""
@@ -153,9 +168,22 @@ def download(task: Own, server: Serving) -> Response:
     """What was learned, as a file for quickstudy predict and load_task."""
     with server.turn():
         content = task_bytes(task.learned())
-    return Response(
-        content, headers={"Content-Disposition": 'attachment; filename="task.safetensors"'}, media_type=FILE
-    )
+    return attached(content, "task.safetensors")
+
+
+@router.get("/task.onnx", operation_id="export", response_class=Response, responses={200: {"content": {FILE: {}}}})
+def export(task: Own, server: Serving) -> Response:
+    """What was learned, as an ONNX file: from examples to the probabilities of the classes, without PyTorch.
+
+    It takes a while. The file's metadata say what it takes, as JSON: pictures of some size with pixels in [0, 1], or
+    the embeddings of texts; and the names of the classes.
+    """
+    with server.export():
+        return attached(task.graph(), "task.onnx")
+
+
+def attached(content: bytes, name: str) -> Response:
+    return Response(content, headers={"Content-Disposition": f'attachment; filename="{name}"'}, media_type=FILE)
 
 
 def learned(task: Task, added: list[int]) -> models.Learned:

@@ -43,6 +43,7 @@ class Limits:
         sessions: At the same time.
         session_seconds: After its last request a session is forgotten.
         body_seconds, wait_seconds: For a request to arrive, and for the learner to be free.
+        export_seconds: For a task to become an ONNX file.
     """
 
     classes: int = 20
@@ -57,6 +58,7 @@ class Limits:
     session_seconds: float = 1800.0
     body_seconds: float = 60.0
     wait_seconds: float = 60.0
+    export_seconds: float = 300.0
 
     def per_class(self, kind: str) -> int:
         """The most examples of a class, of pictures or of texts."""

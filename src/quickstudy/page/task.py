@@ -5,6 +5,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +15,10 @@ from torch import Tensor
 from quickstudy.checks.labels import LeftOut, of_others
 from quickstudy.encoders.kept import Kept
 from quickstudy.estimators import FewShotClassifier
+from quickstudy.export import classifier_graph, front_of
 from quickstudy.inputs import Encode, Fixed
 from quickstudy.none_of_these import embeddings, sees_embeddings
+from quickstudy.page.apart import graph_apart
 from quickstudy.page.safe import Limits, Refused
 from quickstudy.ready import Ready
 
@@ -67,11 +70,12 @@ class Task:
         self.encode = Kept(without_memory(ready.inputs.fit([])), most=KEPT)
         kind: Any = ready.inputs.kind
         inputs = Fixed(kind, lambda: torch.stack)  # items are encoded once, when they come
-        self.ready, self.limits = replace(ready, inputs=inputs), limits
+        self.whole, self.ready, self.limits = ready, replace(ready, inputs=inputs), limits
         self.examples: list[Example] = []
         self.count = 0
         self.classifier: FewShotClassifier | None = None
         self.left_out: LeftOut | None = None
+        self.seen_: Tensor | None = None
 
     def add(self, labels: Sequence[str], items: Sequence[Item]) -> list[int]:
         """Learns from more examples; their numbers come back.
@@ -125,7 +129,7 @@ class Task:
                 left_out = of_others(self.ready, x, [str(example.number) for example in examples], labels)
             except ValueError as error:
                 raise Refused(422, f"the learner cannot learn this: {error}") from None
-        self.examples, self.classifier, self.left_out = examples, classifier, left_out
+        self.examples, self.classifier, self.left_out, self.seen_ = examples, classifier, left_out, None
 
     def answers(self, items: Sequence[Item], missed: float) -> tuple[list[str], list[Answer]]:
         """The classes, and what is answered for each query.
@@ -134,10 +138,11 @@ class Task:
             Refused: Nothing has been learned yet (409).
         """
         classifier = self.learned()
-        x = list(self.encoded(items))
-        near = self.nearest(torch.stack(x))
-        every = classifier.predict_proba(x), classifier.predict_set(x, missed), classifier.none_of_these(x).tolist()
-        return classifier.classes_.tolist(), list(map(Answer, *every, near))
+        x = self.encoded(items)
+        found = classifier.answer(list(x), missed)
+        near = self.nearest(x if found.embeddings is None else found.embeddings)
+        each = map(Answer, found.probabilities, found.sets, found.none_of_these.tolist(), near)
+        return found.classes.tolist(), list(each)
 
     def learned(self) -> FewShotClassifier:
         """The fitted classifier."""
@@ -146,12 +151,36 @@ class Task:
         return self.classifier
 
     @torch.no_grad()
+    def seen(self) -> Tensor:
+        """The examples as the learner sees them: their embeddings where it has them. Found when first asked for."""
+        if self.seen_ is None:
+            learner, shown = self.ready.learner, torch.stack([example.x for example in self.examples])
+            self.seen_ = embeddings(learner, shown[None])[0] if sees_embeddings(learner) else shown
+        return self.seen_
+
+    def graph(self) -> bytes:
+        """What was learned, as an ONNX file, made beside whatever else goes on.
+
+        Raises:
+            Refused: Nothing has been learned yet (409); it cannot be exported (422); or the server lacks the packages
+                for it (424).
+        """
+        classifier, whole = copy.copy(self.learned()), self.whole
+        assert classifier.support_ is not None
+        classifier.ready_, classifier.encode_ = whole, whole.inputs.fit([])
+        shape = None if front_of(whole)[1] else tuple(classifier.support_[0].shape[1:])
+        try:
+            return classifier_graph(
+                classifier, shape=shape, make=partial(graph_apart, seconds=self.limits.export_seconds)
+            )
+        except ValueError as error:
+            raise Refused(422, str(error)) from None
+        except ImportError as error:
+            raise Refused(424, str(error)) from None
+
     def nearest(self, x: Tensor) -> list[list[tuple[Example, float]]]:
-        """For each query the nearest examples, by their embeddings where the learner has them."""
-        learner, shown = self.ready.learner, torch.stack([example.x for example in self.examples])
-        if sees_embeddings(learner):
-            x, shown = (embeddings(learner, some[None])[0] for some in (x, shown))
-        distances = torch.cdist(x.flatten(1).double(), shown.flatten(1).double())
+        """For each query, as the learner sees it, the nearest examples."""
+        distances = torch.cdist(x.flatten(1).double(), self.seen().flatten(1).double())
         values, order = distances.topk(min(NEAREST, len(self.examples)), largest=False)
         return [
             [(self.examples[place], distance) for place, distance in zip(places, near, strict=True)]

@@ -7,6 +7,7 @@ import { forgotten, refresh, state } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
 let last = null; // the card that pasted pictures go to
+let exporting = false;
 
 const act = {
   rename(one, name) {
@@ -56,6 +57,7 @@ function show() {
     ? "A bar is the confidence in the first answer; nine times in ten the right class is among those that it could be."
     : "Needs examples of two classes at least.";
   $("download").disabled = !ready;
+  $("export").disabled = !ready || exporting;
 }
 
 async function learn() {
@@ -188,6 +190,21 @@ $("over").onclick = () => {
   say("Everything is forgotten.");
 };
 $("sample").onclick = startFromSample;
+async function exportTask() {
+  exporting = true;
+  show();
+  say("Writing the ONNX file, which takes a while. You can go on meanwhile.");
+  try {
+    await download("task.onnx", "task.onnx");
+    say("The ONNX file is written.");
+  } catch (error) {
+    tell(error.message);
+  }
+  exporting = false;
+  show();
+}
+
+$("export").onclick = exportTask;
 $("download").onclick = () => download("task", "task.safetensors").catch((error) => tell(error.message));
 $("problem").querySelector("button").onclick = () => tell("");
 window.addEventListener("pagehide", leave);
