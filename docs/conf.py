@@ -26,4 +26,4 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 maximum_signature_line_length = 160  # with the full names of types, which are not shown
 default_role = "code"
-smartquotes = False
+smartquotes_action = "D"  # dashes alone

@@ -57,7 +57,7 @@ def run_page(page: Path) -> int:
     Raises:
         AssertionError: One of them failed, or printed something else.
     """
-    text, names, ran = page.read_text(), {"__name__": "__main__"}, 0
+    text, names, ran, wrong = page.read_text(), {"__name__": "__main__"}, 0, []
     for block in FENCE.finditer(text):
         line, ran = text.count("\n", 0, block.start("text")), ran + 1
         if block["file"]:
@@ -73,9 +73,14 @@ def run_page(page: Path) -> int:
         elif block["kind"] == "console":
             for part in re.split(r"^\$ (?=quickstudy )", block["text"], flags=re.MULTILINE)[1:]:
                 command, _, wanted = part.partition("\n")
-                check(command, wanted, run_command(command))
+                try:
+                    check(command, wanted, run_command(command))
+                except AssertionError as error:
+                    wrong.append(str(error))  # and go on, so that a page whose answers changed is told all of them
         else:
             ran -= 1
+    if wrong:
+        raise AssertionError("\n\n".join(wrong))
     return ran
 
 
