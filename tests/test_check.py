@@ -11,14 +11,16 @@ from torch import nn
 
 import quickstudy as qs
 from quickstudy.catalogue import Setting, build
+from quickstudy.check_command import guessed
 from quickstudy.checks import findings as room
 from quickstudy.checks.findings import Checked, Finding, of_classes
+from quickstudy.checks.items import check_items
 from quickstudy.checks.labels import LeftOut, doubtful
 from quickstudy.checks.pictures import check_pictures
 from quickstudy.checks.rows import check_rows
 from quickstudy.cli import main
 from quickstudy.data.rows import RowsRead
-from quickstudy.inputs import pixels
+from quickstudy.inputs import Fixed, pixels
 from quickstudy.ready import Ready
 from quickstudy.runs import begin, learner_about
 from quickstudy.training import KEPT
@@ -268,6 +270,86 @@ def test_a_learner_that_takes_other_examples_is_refused(folder):
         check_rows(rows_of(*far_apart()), "kind", qs.PrototypicalNetwork(nn.Identity()))
     with pytest.raises(ValueError, match="holds no class folders"):
         check_pictures(folder / "d0")
+
+
+def vectors(texts) -> torch.Tensor:
+    """Of a text how often each letter occurs."""
+    return torch.tensor([[float(text.lower().count(letter)) for letter in "abcdefgh"] for text in texts])
+
+
+LETTERS = Ready(qs.PrototypicalNetwork(nn.Identity()), Fixed("texts", lambda: vectors))
+WORDS = ["aaaa", "aaab", "aaac", "ffff", "fffg", "fffh"]
+HALVES = ["early"] * 3 + ["late"] * 3
+
+
+def test_of_good_texts_nothing_is_found():
+    checked = check_items(WORDS, HALVES, LETTERS)
+    assert (checked.findings, checked.counts, checked.left_out.right) == ([], {"early": 3, "late": 3}, 6)
+
+
+def test_texts_that_are_blank_unlabelled_repeated_in_conflict_or_nearly_alike_are_told():
+    texts = [*WORDS, " AAAA ", "ffff", None, "bbbb", "aaaaab" * 3]
+    labels = [*HALVES, "early", "early", "early", None, "late"]
+    checked = check_items(texts, labels, LETTERS)
+    assert told(checked, "repeated") == [("row 1", "row 7")]
+    assert told(checked, "conflict") == [("row 4", "row 8")]
+    assert told(checked, "blank") == [("row 9",)]
+    assert told(checked, "unlabelled") == [("row 10",)]
+    assert ("row 1", "row 11") in told(checked, "near")
+    assert ("row 1", "row 2") not in told(checked, "near")  # as near, and of one class
+    assert "row 7" not in checked.left_out.items  # counted once
+    assert checked.counts == {"early": 5, "late": 4}
+
+
+def test_a_wrong_label_of_a_text_is_doubted():
+    checked = check_items([*WORDS, "aaad", "fffb", "ggff"], [*HALVES, "early", "late", "early"], LETTERS)
+    assert told(checked, "doubtful")[0] == ("row 9",)
+
+
+ALCOHOLS = ["CCO", "CCCO", "CCCCO", "CC(C)O", "CCCCCO"]
+RINGS = ["c1ccccc1", "Cc1ccccc1", "CCc1ccccc1", "Clc1ccccc1", "Brc1ccccc1"]
+
+
+def molecules(path: Path, smiles: list[str], labels: list[str]) -> str:
+    lines = [f"{one},{label},{n}" for n, (one, label) in enumerate(zip(smiles, labels, strict=True))]
+    path.write_text("\n".join(["SMILES,kind,weight", *lines]) + "\n")
+    return str(path)
+
+
+def test_molecules_are_compared_by_what_they_are_and_those_that_are_none_are_told(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("rdkit")
+    smiles = [*ALCOHOLS, *RINGS, "OCC", "C1=CC=CC=C1C", "C1CC", "CCCCCCCO", "CCCCCCCCO"]
+    labels = ["alcohol"] * 5 + ["ring"] * 5 + ["alcohol", "alcohol", "ring", "alcohol", "ring"]
+    file, found = molecules(tmp_path / "few.csv", smiles, labels), tmp_path / "found.json"
+    code, out, _ = run(monkeypatch, capsys, file, "--label", "kind", "--json", str(found))
+    assert code == 1
+    assert "molecules in column 'SMILES', labelled by column 'kind', of 2 classes: alcohol 8, ring 6" in out
+    about = json.loads(found.read_text())
+    items = {finding["kind"]: finding["items"] for finding in about["findings"]}
+    assert items["repeated"] == ["row 1", "row 11"]
+    assert items["conflict"] == ["row 7", "row 12"]
+    assert items["broken"] == ["row 13"]
+    assert "row 13 (ring): 'C1CC' is no SMILES of a molecule" in out
+    assert items["near"] == ["row 14", "row 15"]
+    assert about["left_out"]["learner"] == "molecules"
+    assert "95% interval" in out
+
+
+def test_what_a_file_holds_is_told_by_its_columns():
+    def rows(*names: str, value: object = "x") -> RowsRead:
+        return RowsRead([*names], np.full((2, len(names)), value, dtype=object))
+
+    assert guessed(rows("text", "label"), None, None) == "texts"
+    assert guessed(rows("text", "shop", "label"), None, None) == "rows"
+    assert guessed(rows("note", "shop", "label"), None, "note") == "texts"
+    assert guessed(rows("smiles", "weight", "label"), None, None) == "molecules"
+    assert guessed(rows("structure", "label", value=1.5), None, None) == "rows"
+    assert guessed(rows("mol", "SMILES", "label"), None, "SMILES") == "molecules"
+
+
+def test_rows_have_no_content_that_is_a_text():
+    with pytest.raises(ValueError, match="'table' takes rows, and neither texts nor molecules; take 'text' or 'mol"):
+        check_items(WORDS, HALVES, "table")
 
 
 def run(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:

@@ -37,6 +37,7 @@ ROOMS = [
     ["estimators", "regressor", "checks"],
     ["shipping", "export"],
     ["user_items"],
+    ["numbers_told"],
     ["tasks_command"],
     ["export_command", "page"],
     ["report", "plan", "options", "check_command", "serve_command"],

@@ -100,6 +100,35 @@ def test_a_task_from_a_file_knows_what_its_examples_told_and_has_none_to_add_to(
         after.partial_fit(X, Y)
 
 
+def test_a_task_of_numbers_answers_as_before_and_says_whether_it_holds_examples(tmp_path):
+    x, y = X[:, 1:], X[:, 0]
+    frame = pd.DataFrame(x[::9, :3], columns=["acid", "ash", "alkali"])
+    for before, again, holds in (
+        (qs.FewShotRegressor(), None, True),  # Gaussian processes compare with each of them
+        (qs.FewShotRegressor(qs.ALPaCA(mlp(3, 8), targets=1)), qs.ALPaCA(mlp(3, 8), targets=1), False),
+    ):
+        before.fit(frame if holds else frame.to_numpy(), y[::9])
+        qs.save_task(before, tmp_path / "task.safetensors")
+        after = qs.load_task(tmp_path / "task.safetensors", again)
+        queries = pd.DataFrame(x[:, :3], columns=frame.columns) if holds else x[:, :3]
+        for mine, other in zip(before.predict(queries, True), after.predict(queries, True), strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-6)
+        tensors, about = load_tensors(tmp_path / "task.safetensors")
+        assert about["holds_examples"] == holds
+        assert (about["mean"], about["scale"]) == (before.mean_, before.scale_)
+        qs.save_task(after, tmp_path / "again.safetensors")
+        assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "task.safetensors").read_bytes()
+        if holds:
+            assert not [name for name in tensors if name.startswith("learner.")]
+            with pytest.raises(ValueError, match="feature names"):
+                after.predict(queries[["ash", "acid", "alkali"]])
+    with pytest.raises(ValueError, match="by another learner than this ALPaCA"):
+        qs.load_task(tmp_path / "task.safetensors", qs.ALPaCA(mlp(3, 9), targets=1))
+    with pytest.raises(NotFittedError):
+        qs.save_task(qs.FewShotRegressor(), tmp_path / "none.safetensors")
+    assert not (tmp_path / "none.safetensors").exists()
+
+
 def test_what_cannot_be_right_is_refused(tmp_path):
     with pytest.raises(NotFittedError):
         qs.save_task(qs.FewShotClassifier(), tmp_path / "task.safetensors")

@@ -9,6 +9,7 @@ from sklearn.datasets import load_wine
 import quickstudy as qs
 from quickstudy.cli import main
 from quickstudy.data.rows import from_csv, label_column, read_rows
+from quickstudy.numbers_told import look_like_measures
 
 X, Y = load_wine(return_X_y=True)
 NAMES = ["alcohol", "acid", "ash"]
@@ -86,6 +87,63 @@ def test_queries_are_asked_for_once(monkeypatch, capsys, tmp_path):
     queries = csv(tmp_path / "new.csv", slice(1, None, 9))
     assert run(monkeypatch, capsys, "predict", "table", support, queries, "--label", "kind")[0] == 0
     assert asked.count(20) == 1
+
+
+def prices(path, chosen, label: str | None = "alcohol") -> str:
+    """The wines' alcohol, a measure, and what else is known of them."""
+    places = [column for column in (0, 6, 9) if label or column]
+    names = [label, "acid", "ash"] if label else ["acid", "ash"]
+    path.write_text(
+        "\n".join([",".join(names), *(",".join(f"{v}" for v in row) for row in X[chosen][:, places])]) + "\n"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize("learner", ["table", "table-regression"])
+def test_labels_that_are_measures_are_learned_as_numbers_and_that_is_said(monkeypatch, capsys, tmp_path, learner):
+    support, queries = prices(tmp_path / "few.csv", slice(0, None, 9)), prices(tmp_path / "new.csv", slice(1, None, 9))
+    task, answers = str(tmp_path / "task"), tmp_path / "a.json"
+    code, out, _ = run(monkeypatch, capsys, "adapt", learner, support, "--label", "alcohol", "--out", task)
+    assert code == 0
+    assert ("table-regression learns them instead of table" in out) == (learner == "table")
+    assert "the number 'alcohol', from 20 rows; written to" in out
+    assert "which holds the examples, encoded" in out
+    code, out, _ = run(monkeypatch, capsys, "predict", task, queries, "--label", "alcohol", "--json", str(answers))
+    assert code == 0
+    assert "over 20 rows whose number is known" in out
+    found = json.loads(answers.read_text())["answers"]
+    rows = np.arange(len(Y))
+    fitted = qs.FewShotRegressor().fit(X[rows[::9]][:, [6, 9]], X[::9, 0])
+    mean, std = fitted.predict(X[1::9][:, [6, 9]], return_std=True)
+    np.testing.assert_allclose([(one["number"], one["std"]) for one in found], np.stack([mean, std], 1), rtol=1e-6)
+    assert [one["true"] for one in found] == X[1::9, 0].tolist()
+    run(
+        monkeypatch,
+        capsys,
+        "predict",
+        task,
+        prices(tmp_path / "q.csv", slice(1, None, 9), None),
+        "--json",
+        str(answers),
+    )
+    assert json.loads(answers.read_text())["answers"][0].keys() == {"file", "row", "number", "std"}
+    code, _, err = run(monkeypatch, capsys, "export", task, str(tmp_path / "task.onnx"))
+    assert (code, "tells numbers, and only tasks of classes are exported" in err.replace("\n", " ")) == (2, True)
+    assert not (tmp_path / "task.onnx").exists()
+
+
+def test_a_label_that_is_no_number_is_named_by_its_row_and_whole_numbers_are_names(monkeypatch, capsys, tmp_path):
+    support = csv(tmp_path / "few.csv", slice(None, None, 9))
+    words = ["adapt", "table-regression", support, "--label", "kind", "--out", str(tmp_path / "task")]
+    code, _, err = run(monkeypatch, capsys, *words)
+    assert code == 2
+    assert "row 1 of" in err
+    assert "has 'wine0' in column 'kind'; needed a number" in err.replace("\n", " ")
+    assert not (tmp_path / "task").exists()
+    for labels, measures in ((["1.5", "2", "3"], True), (["1", "2", "3"], False), (["1.5", "1.5", "2", "2"], False)):
+        assert look_like_measures(np.array(labels)) == measures
+    assert not look_like_measures(np.array(["1.5", "x", "2.5"]))
+    assert not look_like_measures(np.array(["1.5", "", "2.5"]))
 
 
 def test_rows_come_from_standard_input_too(monkeypatch, capsys, tmp_path):

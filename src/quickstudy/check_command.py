@@ -12,10 +12,14 @@ from rich.text import Text
 
 from quickstudy.atomic import write_atomically
 from quickstudy.checks.findings import KINDS, Checked, Finding
+from quickstudy.checks.items import check_items
 from quickstudy.checks.pictures import check_pictures
 from quickstudy.checks.rows import check_rows
-from quickstudy.data.rows import label_column, read_rows
-from quickstudy.tasks_command import Label, out
+from quickstudy.data.rows import RowsRead, label_column, read_rows
+from quickstudy.encoders.table import as_numbers
+from quickstudy.ready import opened
+from quickstudy.tasks_command import Column, Label, out
+from quickstudy.user_items import CONTENT, content_column
 
 SHOWN, NAMED = 10, 4
 """Findings of a kind, and examples of a finding, that are printed at most; --json has them all."""
@@ -26,9 +30,10 @@ def check_command(
         Path, typer.Argument(help="A folder of CLASS folders with pictures, or .csv, .tsv, .jsonl or .parquet.")
     ],
     label: Label = None,
+    column: Column = None,
     learner: Annotated[
         str | None,
-        typer.Option(help="What doubts labels: unless given, table for rows and images for pictures."),
+        typer.Option(help="What doubts labels; unless given: table, images, text or molecules, by what there is."),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything that was found here.")] = None,
 ) -> None:
@@ -39,16 +44,15 @@ def check_command(
 
     Example: quickstudy check few.csv
 
+    Example: quickstudy check messages.jsonl --column text --label intent
+
     Example: quickstudy check PICTURES --learner runs/protonet --json found.json
     """
     if support.is_dir():
         learner = learner or usual_learner()
         learned_from, checked = "pictures", check_pictures(support, learner)
     else:
-        rows = read_rows(support)
-        column = label_column(rows, label, support)
-        learner = learner or "table"
-        learned_from, checked = f"rows, labelled by column {column!r}", check_rows(rows, column, learner)
+        learned_from, learner, checked = check_file(support, label, column, learner)
     if json_file:
         write_atomically(json_file, json.dumps(described(checked, str(support), learner), indent=1).encode())
     counts = ", ".join(f"{name} {count}" for name, count in checked.counts.items())
@@ -70,6 +74,34 @@ def check_command(
         say(f"\n{len(checked.findings)} found." + (f" All of them: {json_file}" if json_file else ""))
         raise typer.Exit(1)
     say("\nNothing was found wrong.")
+
+
+def check_file(path: Path, label: str | None, column: str | None, learner: str | None) -> tuple[str, str, Checked]:
+    """What the examples of a file are, what doubts their labels, and what was found."""
+    rows = read_rows(path)
+    kind = guessed(rows, label, column) if learner is None else opened(learner).inputs.kind
+    learner = learner or {"texts": "text", "molecules": "molecules", "rows": "table"}[kind]
+    if kind not in CONTENT:
+        label = label_column(rows, label, path)
+        return f"rows, labelled by column {label!r}", learner, check_rows(rows, label, learner)
+    column = content_column(rows, kind, column, label, path)
+    label = label_column(rows, label, path, column)
+    checked = check_items(rows.column(column).tolist(), rows.column(label).tolist(), learner)
+    return f"{kind} in column {column!r}, labelled by column {label!r}", learner, checked
+
+
+def guessed(rows: RowsRead, label: str | None, column: str | None) -> str:
+    """What the examples of a file are, by the names of its columns.
+
+    Molecules where a column is called as theirs usually are, texts where it is the only one beside the labels; in both
+    cases one that is not of numbers. A column that was asked for is one or the other.
+    """
+    if column is not None:
+        return "molecules" if column.lower() in CONTENT["molecules"] else "texts"
+    words = {name.lower() for name in rows.names if name != label and as_numbers(rows.column(name)) is None}
+    if words & {*CONTENT["molecules"]}:
+        return "molecules"
+    return "texts" if len(rows.names) == 2 and words & {*CONTENT["texts"]} else "rows"
 
 
 def usual_learner() -> str | None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from quickstudy.export import export_adaptation, export_classifier
+from quickstudy.regressor import FewShotRegressor
 from quickstudy.shipping import load_task
 from quickstudy.tasks_command import out
 
@@ -37,5 +38,8 @@ def export_command(
                 f"{source} is no file of an adapted task. Write one with `quickstudy adapt`, or pass --adaptation to "
                 f"export a learner."
             )
-        export_classifier(load_task(source), file)
+        fitted = load_task(source)
+        if isinstance(fitted, FewShotRegressor):
+            raise ValueError(f"{source} tells numbers, and only tasks of classes are exported.")
+        export_classifier(fitted, file)
     out.print(f"written to {file}", soft_wrap=True)

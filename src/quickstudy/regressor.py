@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from quickstudy.contract import Examples
 from quickstudy.encoders.table import mean_and_scale
@@ -24,6 +25,7 @@ class FewShotRegressor(RegressorMixin, BaseEstimator):
             and categories.
 
     Attributes:
+        support_: The examples, encoded, and their numbers, so turned; None if it was loaded from a file.
         mean_: Of the numbers that it learned from.
         scale_: Their standard deviation, or 1 where all are alike.
         memory_: What the learner remembers of the examples.
@@ -41,6 +43,8 @@ class FewShotRegressor(RegressorMixin, BaseEstimator):
 
     n_features_in_: int
     feature_names_in_: np.ndarray  # where examples had names of columns
+    holds_examples_: bool  # of one that was loaded: see `save_task`
+    support_: tuple[Tensor, Tensor] | None
 
     def __init__(self, learner: Any = "table-regression"):
         self.learner = learner
@@ -64,6 +68,7 @@ class FewShotRegressor(RegressorMixin, BaseEstimator):
         target = torch.as_tensor((y - self.mean_) / self.scale_, dtype=x.dtype)[:, None]
         with torch.no_grad():
             self.memory_ = self.ready_.learner.adapt(Examples(x[None], target[None]))
+        self.support_ = x, target
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> np.ndarray | tuple[np.ndarray, np.ndarray]:

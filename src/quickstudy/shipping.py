@@ -1,8 +1,9 @@
 """Adapted tasks on disk: what a learner remembers of some examples, with all that is needed to ask it.
 
-A file is safetensors with a JSON description: the memory, the names of the classes, how items are encoded, what the
-examples told of those to come, and the learner's weights, or for one that ships with quickstudy its name and the hash
-of its weights. Examples are in it, encoded, only where they are what the method remembers; the description says which.
+A file is safetensors with a JSON description: the memory, the names of the classes or the mean and scale of the
+numbers, how items are encoded, what the examples told of those to come, and the learner's weights, or for one that
+ships with quickstudy its name and the hash of its weights. Examples are in it, encoded, only where they are what the
+method remembers; the description says which.
 """
 
 import hashlib
@@ -24,12 +25,17 @@ from quickstudy.estimators import FewShotClassifier
 from quickstudy.inputs import ARRAYS
 from quickstudy.none_of_these import embeddings, sees_embeddings
 from quickstudy.ready import Ready, load, of_run
+from quickstudy.regressor import FewShotRegressor
 
 MEMORY, LEARNER, OWN = "memory.", "learner.", "own."
 
 
-def save_task(classifier: FewShotClassifier, path: str | Path) -> None:
-    """Writes what a fitted classifier has learned, as one file that `load_task` reads; a pickle never.
+Fitted = FewShotClassifier | FewShotRegressor
+"""What has learned a task."""
+
+
+def save_task(fitted: Fitted, path: str | Path) -> None:
+    """Writes what a fitted classifier or regressor has learned, as one file that `load_task` reads; a pickle never.
 
     Its description says under "holds_examples" whether the memory is the examples, encoded or embedded.
 
@@ -37,42 +43,42 @@ def save_task(classifier: FewShotClassifier, path: str | Path) -> None:
         NotFittedError: It has not been fitted.
         OSError: The file cannot be written; then none is left behind.
     """
-    write_atomically(Path(path), task_bytes(classifier))
+    write_atomically(Path(path), task_bytes(fitted))
 
 
-def task_bytes(classifier: FewShotClassifier) -> bytes:
+def task_bytes(fitted: Fitted) -> bytes:
     """The content of the file that `save_task` writes.
 
     Raises:
         NotFittedError: It has not been fitted.
     """
-    check_is_fitted(classifier)
-    ready = classifier.ready_
-    kind, parts = parts_of(classifier.memory_)
+    check_is_fitted(fitted)
+    ready = fitted.ready_
+    kind, parts = parts_of(fitted.memory_)
     tensors = {MEMORY + name: tensor for name, tensor in parts.items()}
     if "shipped" not in ready.source:
         tensors |= {LEARNER + name: tensor for name, tensor in ready.learner.state_dict().items()}
-    own = classifier.own()
-    told_by = {name: value for name, value in own._asdict().items() if value is not None and name != "temperature"}
-    tensors |= {OWN + name: torch.as_tensor(value) for name, value in told_by.items()}
-    names, told = getattr(classifier, "feature_names_in_", None), classifier.calibration_
+    names = getattr(fitted, "feature_names_in_", None)
     about = {
         "task": kind,
-        "classes": classifier.classes_.tolist(),
-        "holds_examples": holds_examples(classifier),
+        "holds_examples": holds_examples(fitted),
         "source": ready.source,
         "hash": fingerprint(ready.learner),
-        "temperature": own.temperature,
-        "calibration": None if told is None else told._asdict(),
-        "inputs": ready.inputs.about(classifier.encode_),
-        "features": getattr(classifier, "n_features_in_", None),
+        "inputs": ready.inputs.about(fitted.encode_),
+        "features": getattr(fitted, "n_features_in_", None),
         "feature_names": None if names is None else names.tolist(),
     }
+    if isinstance(fitted, FewShotRegressor):
+        return packed(tensors, about | {"mean": float(fitted.mean_), "scale": float(fitted.scale_)})
+    own, told = fitted.own()._asdict(), fitted.calibration_
+    about |= {"classes": fitted.classes_.tolist(), "calibration": None if told is None else told._asdict()}
+    about["temperature"] = own.pop("temperature")
+    tensors |= {OWN + name: torch.as_tensor(value) for name, value in own.items() if value is not None}
     return packed(tensors, about)
 
 
-def load_task(path: str | Path, learner: MetaLearner | None = None) -> FewShotClassifier:
-    """A classifier as it was saved, ready to predict.
+def load_task(path: str | Path, learner: MetaLearner | None = None) -> Fitted:
+    """A classifier or regressor as it was saved, ready to predict.
 
     Args:
         path: A file that `save_task` wrote.
@@ -86,30 +92,34 @@ def load_task(path: str | Path, learner: MetaLearner | None = None) -> FewShotCl
     if "task" not in about:
         raise ValueError(f"{path} holds no adapted task; write one with save_task, or `quickstudy adapt`.")
     ready = rebuilt(path, tensors, about, learner)
-    classifier = FewShotClassifier(about["source"].get("shipped", ready))
-    classifier.ready_, classifier.classes_ = ready, np.array(about["classes"])
-    told, classifier.holds_examples_ = about["calibration"], about["holds_examples"]
-    classifier.calibration_, classifier.encode_ = told and Calibration(**told), ready.inputs.of(about["inputs"])
-    right, unlike = (tensors[OWN + name].numpy() for name in ("right", "unlike"))
-    classifier.support_ = None
-    classifier.own_ = Own(about["temperature"], right, unlike, tensors.get(f"{OWN}centres"))
+    given = about["source"].get("shipped", ready)
+    fitted = FewShotClassifier(given) if "classes" in about else FewShotRegressor(given)
+    fitted.ready_, fitted.encode_, fitted.support_ = ready, ready.inputs.of(about["inputs"]), None
+    fitted.holds_examples_ = about["holds_examples"]
     parts = {name.removeprefix(MEMORY): tensor for name, tensor in tensors.items() if name.startswith(MEMORY)}
-    classifier.memory_ = memory_of(about["task"], parts)
+    fitted.memory_ = memory_of(about["task"], parts)
     if about["features"] is not None:
-        classifier.n_features_in_ = about["features"]
+        fitted.n_features_in_ = about["features"]
     if about["feature_names"] is not None:
-        classifier.feature_names_in_ = np.array(about["feature_names"], dtype=object)
-    return classifier
+        fitted.feature_names_in_ = np.array(about["feature_names"], dtype=object)
+    if isinstance(fitted, FewShotRegressor):
+        fitted.mean_, fitted.scale_ = about["mean"], about["scale"]
+        return fitted
+    fitted.classes_, told = np.array(about["classes"]), about["calibration"]
+    fitted.calibration_ = told and Calibration(**told)
+    right, unlike = (tensors[OWN + name].numpy() for name in ("right", "unlike"))
+    fitted.own_ = Own(about["temperature"], right, unlike, tensors.get(f"{OWN}centres"))
+    return fitted
 
 
 @torch.no_grad()
-def holds_examples(classifier: FewShotClassifier) -> bool:
+def holds_examples(fitted: Fitted) -> bool:
     """Whether every example, encoded or embedded, stands in the memory; of a task from a file, what that said."""
-    if classifier.support_ is None:
-        return classifier.holds_examples_
-    x, learner = classifier.support_[0], classifier.ready_.learner
+    if fitted.support_ is None:
+        return fitted.holds_examples_
+    x, learner = fitted.support_[0], fitted.ready_.learner
     forms = [x, embeddings(learner, x[None])[0]] if sees_embeddings(learner) else [x]
-    return any(stands_in(form, part) for form in forms for part in parts_of(classifier.memory_)[1].values())
+    return any(stands_in(form, part) for form in forms for part in parts_of(fitted.memory_)[1].values())
 
 
 def stands_in(rows: Shaped[Tensor, "example *x"], part: Tensor) -> bool:

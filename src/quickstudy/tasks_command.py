@@ -13,13 +13,26 @@ from rich.table import Table
 
 from quickstudy.atomic import write_atomically
 from quickstudy.estimators import FewShotClassifier
+from quickstudy.numbers_told import (
+    SHIPPED_FOR_NUMBERS,
+    as_targets,
+    error_of,
+    look_like_measures,
+    table_of,
+    tells_numbers,
+    told_numbers,
+)
 from quickstudy.ready import opened
-from quickstudy.shipping import holds_examples, load_task, save_task
+from quickstudy.regressor import FewShotRegressor
+from quickstudy.shipping import Fitted, holds_examples, load_task, save_task
 from quickstudy.user_items import Labelled, Queries, read_labelled, read_queries
 
 out = Console(width=None if sys.stdout.isatty() else 120)
 Learner = Annotated[
-    str, typer.Argument(help="table, images, handwriting, text or molecules, which ship; or a run's folder.")
+    str,
+    typer.Argument(
+        help="table, table-regression, images, handwriting, text or molecules, which ship; or a run's folder."
+    ),
 ]
 Label = Annotated[str | None, typer.Option("--label", help="The column of labels; found by its name unless given.")]
 Column = Annotated[
@@ -46,15 +59,16 @@ def adapt_command(
 
     Example: quickstudy adapt images examples/ --out task.safetensors
     """
-    classifier, examples = learned(learner, support, label, column)
+    fitted, examples = learned(learner, support, label, column)
     if examples.columns:
-        classifier.feature_names_in_ = np.array(examples.columns, dtype=object)
-    save_task(classifier, file)
-    holds = "which holds the examples, encoded" if holds_examples(classifier) else "which holds no example"
-    out.print(
-        f"{len(classifier.classes_)} classes: {', '.join(classifier.classes_)}; written to {file}, {holds}",
-        soft_wrap=True,
-    )
+        fitted.feature_names_in_ = np.array(examples.columns, dtype=object)
+    save_task(fitted, file)
+    holds = "which holds the examples, encoded" if holds_examples(fitted) else "which holds no example"
+    if isinstance(fitted, FewShotRegressor):
+        what = f"the number {examples.label!r}, from {len(examples.labels)} rows"
+    else:
+        what = f"{len(fitted.classes_)} classes: {', '.join(fitted.classes_)}"
+    out.print(f"{what}; written to {file}, {holds}", soft_wrap=True)
     out.print(f"next: quickstudy predict {shlex.quote(str(file))} QUERY...", soft_wrap=True)
 
 
@@ -75,7 +89,8 @@ def predict_command(
 
     SUPPORT is a folder of class folders with pictures, or a file of rows with a column of labels. QUERY is a file, a
     folder of pictures, or - for standard input. Where queries have labels too, the share of right answers is told; it
-    is never learned from.
+    is never learned from. Labels that are numbers are told as numbers by table-regression, and by table where they are
+    measures, not names: not all of them whole, and most of them different.
 
     Example: quickstudy predict table few.csv others.csv
 
@@ -84,27 +99,35 @@ def predict_command(
     Example: quickstudy predict task.safetensors others.csv --json answers.json
     """
     if Path(learner).is_file():
-        classifier, queries = load_task(learner), files
-        columns = vars(classifier).pop("feature_names_in_", None)  # rows come without names from here on
+        fitted, queries = load_task(learner), files
+        columns = vars(fitted).pop("feature_names_in_", None)  # rows come without names from here on
         columns = None if columns is None else columns.tolist()
     else:
         if len(files) < 2:
             raise ValueError(f"what shall {learner!r} learn from, and what answer? Name SUPPORT and QUERY files.")
-        classifier, examples = learned(learner, Path(files[0]), label, column)
+        fitted, examples = learned(learner, Path(files[0]), label, column)
         queries, columns, label = files[1:], examples.columns, examples.label
-    read = read_queries(queries, classifier.ready_.inputs.kind, columns, label)
-    answers = answered(classifier, read, missed)
+    read = read_queries(queries, fitted.ready_.inputs.kind, columns, label)
+    if isinstance(fitted, FewShotRegressor):
+        answers, about = told_numbers(fitted, read), {}
+    else:
+        answers = answered(fitted, read, missed)
+        about = {"classes": fitted.classes_.tolist(), "missed": missed}
     if json_file:
-        about = {"classes": classifier.classes_.tolist(), "missed": missed, "answers": answers}
-        write_atomically(json_file, json.dumps(about, indent=1).encode())
+        write_atomically(json_file, json.dumps(about | {"answers": answers}, indent=1).encode())
     show(answers)
 
 
-def learned(learner: str, support: Path, label: str | None, column: str | None) -> tuple[FewShotClassifier, Labelled]:
-    """A classifier fitted to labelled examples, and these."""
+def learned(learner: str, support: Path, label: str | None, column: str | None) -> tuple[Fitted, Labelled]:
+    """A classifier, or where labels are numbers a regressor, fitted to labelled examples; and these."""
     ready = opened(learner)
     examples = read_labelled(support, ready.inputs.kind, label, column)
     out.print(examples.said, soft_wrap=True)
+    if learner == "table" and look_like_measures(examples.labels):
+        out.print(f"the labels are numbers, not names: {SHIPPED_FOR_NUMBERS} learns them instead of {learner}.")
+        ready = opened(SHIPPED_FOR_NUMBERS)
+    if tells_numbers(ready):
+        return FewShotRegressor(ready).fit(examples.items, as_targets(examples, support)), examples
     return FewShotClassifier(ready).fit(examples.items, examples.labels), examples
 
 
@@ -132,6 +155,12 @@ def answered(classifier: FewShotClassifier, queries: Queries, missed: float) -> 
 
 def show(answers: list[dict]) -> None:
     """Prints answers as a table, the first of them where there are many."""
+    if answers and "number" in answers[0]:
+        out.print(table_of(answers[:SHOWN]))
+        many(answers)
+        if error := error_of(answers):
+            out.print(error)
+        return
     known = [answer for answer in answers if "true" in answer]
     rows = any("row" in answer for answer in answers)
     names = ["file", *(["row"] if rows else []), "label", "confidence", "set", *(["true"] if known else [])]
@@ -143,8 +172,13 @@ def show(answers: list[dict]) -> None:
         cells += [f"{answer['confidence']:.1%}", inside]
         table.add_row(*cells, *([answer.get("true", "")] if known else []))
     out.print(table)
-    if len(answers) > SHOWN:
-        out.print(f"... and {len(answers) - SHOWN} more rows; --json FILE has them all.")
+    many(answers)
     if known:
         right = sum(answer["label"] == answer["true"] for answer in known)
         out.print(f"{right} of {len(known)} labels right ({right / len(known):.1%})")
+
+
+def many(answers: list[dict]) -> None:
+    """Says how many answers were not shown."""
+    if len(answers) > SHOWN:
+        out.print(f"... and {len(answers) - SHOWN} more rows; --json FILE has them all.")
