@@ -297,6 +297,7 @@ def test_texts_that_are_blank_unlabelled_repeated_in_conflict_or_nearly_alike_ar
     assert told(checked, "unlabelled") == [("row 10",)]
     assert ("row 1", "row 11") in told(checked, "near")
     assert ("row 1", "row 2") not in told(checked, "near")  # as near, and of one class
+    assert ("row 4", "row 8") not in told(checked, "near")  # quite the same
     assert "row 7" not in checked.left_out.items  # counted once
     assert checked.counts == {"early": 5, "late": 4}
 
