@@ -7,7 +7,8 @@ from torch import nn
 
 import quickstudy as qs
 from quickstudy.calibration import GRID, SPREAD, Calibration, between
-from quickstudy.conformal import LENT, answers_left_out, calibrate, of_own, sets, share_below
+from quickstudy.confidence import likeliest_temperature
+from quickstudy.conformal import LENT, answers_left_out, calibrate, of_own, sets, share_below, with_one_wrong
 from quickstudy.left_out import left_out
 
 
@@ -88,6 +89,16 @@ def test_a_tasks_temperature_lies_between_its_own_and_that_of_others():
         return -p.log().sum().item() + math.log(warmth) ** 2 / (2 * SPREAD**2)
 
     assert energy(few) < min(energy(few * 1.02), energy(few / 1.02))
+
+
+def test_who_never_erred_is_not_taken_for_one_who_never_errs():
+    logits = torch.tensor([[0.0, 9.0, 1.0], [7.0, 0.0, 3.0], [0.0, 1.0, 3.0]], dtype=torch.float64)
+    answers = [(logits, torch.tensor([1, 0, 2]))]
+    *same, (one, wrong) = with_one_wrong(answers)
+    assert same == answers
+    torch.testing.assert_close(one, logits[1:2])
+    assert wrong.tolist() == [2]
+    assert likeliest_temperature(answers) < 0.1 < 1 < likeliest_temperature(with_one_wrong(answers))
 
 
 def test_of_very_many_examples_as_many_of_each_class_are_left_out():

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from quickstudy.calibration import GRID, Calibration
-from quickstudy.confidence import likeliest_temperature
+from quickstudy.confidence import Answers, likeliest_temperature
 from quickstudy.contract import Episodes, Examples, MetaLearner
 from quickstudy.evaluation import episode_list
 from quickstudy.left_out import left_out
@@ -169,8 +169,9 @@ def calibrate(learner: MetaLearner, tasks: Tasks, *, episodes: int = 200, seed: 
     answers = [(asked(learner, episode), episode.query.y[0]) for episode in drawn]
     kept = [answers_left_out(learner, *some) for some in shown]
     logs = [(one.log, y[one.which]) for one, (_, y, _) in zip(kept, shown, strict=True) if len(one.which)]
-    temperature = likeliest_temperature(answers)
-    told = Calibration(temperature, likeliest_temperature(logs) if logs else temperature, (), (), ())
+    temperature = likeliest_temperature(with_one_wrong(answers))
+    left = likeliest_temperature(with_one_wrong(logs)) if logs else temperature
+    told = Calibration(temperature, left, (), (), ())
     owns = [judged(learner, *some, one, told) for some, one in zip(shown, kept, strict=True)]
     ps = [tempered_by(own, logits) for own, (logits, _) in zip(owns, answers, strict=True)]
     rights = [np.take_along_axis(p, y.numpy()[:, None], 1)[:, 0] for p, (_, y) in zip(ps, answers, strict=True)]
@@ -180,6 +181,14 @@ def calibrate(learner: MetaLearner, tasks: Tasks, *, episodes: int = 200, seed: 
     strange = [unlike_of(learner, own, e.query.x[0], p) for own, e, p in zip(owns, drawn, ps, strict=True)]
     unlike = np.quantile(np.concatenate(strange), GRID)
     return told._replace(right=right.tolist(), levels=levels.tolist(), unlike=unlike.tolist())
+
+
+def with_one_wrong(answers: Sequence[Answers]) -> list[Answers]:
+    """One query more, of middling certainty, whose right class is the second likeliest: who never erred yet may err."""
+    logits = torch.cat([some for some, _ in answers])
+    best = logits.topk(2)
+    middling = (best.values[:, 0] - best.values[:, 1]).median(0).indices
+    return [*answers, (logits[middling, None], best.indices[middling, 1:])]
 
 
 def asked(learner: MetaLearner, episode: Episodes) -> Float[Tensor, "query way"]:
