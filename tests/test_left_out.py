@@ -33,6 +33,7 @@ def one_by_one(one: qs.MetaLearner, x: torch.Tensor, y: torch.Tensor, ways: int)
     [
         ("protonet-resnet12", WAYS),
         ("protonet-batch", WAYS),
+        ("dkt", WAYS),
         ("dkt-mixture", WAYS),
         ("maml-conv4-task", WAYS),
         ("snail", WAYS),
@@ -45,6 +46,28 @@ def test_it_is_what_a_learner_says_that_adapts_to_all_others_one_example_after_t
     found = left_out(one, x, y, WAYS)
     torch.testing.assert_close(found, one_by_one(one, x, y, built_for), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(len(x)))
+
+
+@pytest.mark.parametrize("kernels", [0, 3])
+def test_gaussian_processes_have_a_closed_form_for_it(kernels, monkeypatch):
+    x, y = torch.randn(1, 6, 3, dtype=torch.float64), torch.randn(1, 6, 2, dtype=torch.float64)
+    if kernels:
+        one = qs.DeepKernelMixture(nn.Identity(), kernels=kernels, kernel=("linear", "rbf"), targets=2)
+    else:
+        one = qs.DeepKernelTransfer(nn.Identity(), kernel="rbf", targets=2)
+    one.double()
+    found = one.left_out(one.adapt(qs.Examples(x, y)))
+    for i in range(6):
+        others = torch.arange(6) != i
+        expected = one.predict(one.adapt(qs.Examples(x[:, others], y[:, others])), x[:, i : i + 1])
+        torch.testing.assert_close(found.mean[:, i], expected.mean[:, 0])
+        torch.testing.assert_close(found.variance[:, i], expected.variance[:, 0])
+    shown = []
+    adapt = type(one).adapt
+    monkeypatch.setattr(type(one), "adapt", lambda self, support: shown.append(len(support)) or adapt(self, support))
+    one.targets = None
+    left_out(one, x[0], torch.arange(6) % 2, 2)
+    assert shown == [1, 1]  # once to learn how many classes it was built for
 
 
 def test_of_prototypes_it_is_the_softmax_of_distances_to_means_without_the_example():

@@ -168,6 +168,13 @@ class MetaLearner(nn.Module, abc.ABC):
     def predict(self, memory: Memory, x: Shaped[Tensor, "task query *x"]) -> Distribution:
         """The predictive distribution over the queries' targets, of batch shape [task, query]."""
 
+    def left_out(self, memory: Memory) -> Distribution | None:
+        """What it would say of each support example if it had been shown only the others: batch shape [task, support].
+
+        For a method that has a closed form for it. Without one it is None, and examples are left out one by one.
+        """
+        return None
+
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         """Minus the mean log-likelihood of the query set given the support set, in nats per query.
 

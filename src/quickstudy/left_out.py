@@ -24,8 +24,8 @@ def left_out(
 ) -> Float[Tensor, "some way"]:
     """The log-probabilities of each example's class, by a learner that has adapted to all the others.
 
-    Leaving each of S examples out makes S tasks of S - 1 examples, which are adapted to in batches. A method that sees
-    only an example's embedding embeds each example once.
+    Leaving each of S examples out makes S tasks of S - 1 examples, which are adapted to in batches, unless the method
+    has a closed form. A method that sees only an example's embedding embeds each example once.
 
     Args:
         learner: Of classes; computed with in evaluation mode, and left in the mode it was in.
@@ -50,6 +50,11 @@ def left_out(
     shown, rows = of_embeddings(learner, x)
     order = torch.arange(len(x), device=x.device)
     which = order if which is None else which
+    alone = torch.bincount(y, minlength=ways)[y[which]] == 1
+    closed = shown.left_out(shown.adapt(Examples(rows[None], y[None], wide)))
+    if closed is not None:
+        learner.train(training)
+        return known(closed, ways)[0, which].masked_fill(alone[:, None], torch.nan)
     index = order.expand(len(which), -1)[which[:, None] != order].view(len(which), -1)  # [some, S - 1]
     held = len(x) * (rows[0].numel() + PAIRS * len(x))
     found = []
@@ -57,7 +62,6 @@ def left_out(
         memory = shown.adapt(Examples(rows[chunk], y[chunk], wide))
         found.append(known(shown.predict(memory, rows[asked][:, None]), ways)[:, 0])
     learner.train(training)
-    alone = torch.bincount(y, minlength=ways)[y[which]] == 1
     return torch.cat(found).masked_fill(alone[:, None], torch.nan)
 
 

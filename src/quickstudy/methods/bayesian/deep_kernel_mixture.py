@@ -73,12 +73,20 @@ class DeepKernelMixture(MetaLearner):
         with full_precision(per_task(self.encoder, x)) as z:
             each = {name: tensor.flatten(0, 1) for name, tensor in memory.items() if name != "log_posterior"}
             mean, variance = self._process(len(z)).predict(each, self._each(z))
-            mean, variance = (v.unflatten(0, (-1, self.kernels)).transpose(1, 2) for v in (mean, variance))  # [T, Q, K]
-            which = memory["log_posterior"][:, None].expand(-1, z.shape[1], -1)
-            if self.targets is None:
-                return categorical(((2 * mean / variance).log_softmax(-1) + which[..., None]).logsumexp(2))
-            answers = gaussian(mean, variance.sqrt().expand_as(mean))
-            return MixtureSameFamily(Categorical(logits=which, validate_args=False), answers, validate_args=False)
+            return self._mixed(mean, variance, memory["log_posterior"][:, None].expand(-1, z.shape[1], -1))
+
+    def left_out(self, memory: dict[str, Tensor]) -> Distribution:
+        mean, variance, nats = Process.left_out({name: memory[name].flatten(0, 1) for name in ("cholesky", "weights")})
+        less = nats.unflatten(0, (-1, self.kernels)).transpose(1, 2)  # [T, S, K]: evidence that a kernel loses
+        return self._mixed(mean, variance, (memory["log_posterior"][:, None] + less).log_softmax(-1))
+
+    def _mixed(self, mean: Tensor, variance: Tensor, which: Float[Tensor, "task example kernel"]) -> Distribution:
+        """What each kernel says, by how likely it is."""
+        mean, variance = (v.unflatten(0, (-1, self.kernels)).transpose(1, 2) for v in (mean, variance))  # [T, Q, K]
+        if self.targets is None:
+            return categorical(((2 * mean / variance).log_softmax(-1) + which[..., None]).logsumexp(2))
+        answers = gaussian(mean, variance.sqrt().expand_as(mean))
+        return MixtureSameFamily(Categorical(logits=which, validate_args=False), answers, validate_args=False)
 
     def _each(self, tensor: Shaped[Tensor, "task *x"]) -> Shaped[Tensor, "task_kernel *x"]:
         """Each task once for every kernel."""

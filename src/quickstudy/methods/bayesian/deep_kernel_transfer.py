@@ -64,10 +64,15 @@ class DeepKernelTransfer(MetaLearner):
 
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Distribution:
         with full_precision(per_task(self.encoder, x)) as z:
-            mean, variance = self.process().predict(memory, z)
-            if self.targets is None:
-                return categorical(2 * mean / variance)
-            return gaussian(mean, variance.sqrt().expand_as(mean))
+            return self._told(*self.process().predict(memory, z))
+
+    def left_out(self, memory: dict[str, Tensor]) -> Distribution:
+        return self._told(*Process.left_out(memory)[:2])
+
+    def _told(self, mean: Tensor, variance: Tensor) -> Distribution:
+        if self.targets is None:
+            return categorical(2 * mean / variance)
+        return gaussian(mean, variance.sqrt().expand_as(mean))
 
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         """Minus the log marginal likelihood of support and query set together, in nats per example."""

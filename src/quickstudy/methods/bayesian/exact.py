@@ -93,6 +93,20 @@ class Process(NamedTuple):
         nats = (y * weights).sum((1, 2)) / 2 + y.shape[-1] * volume
         return {"z": z, "exists": exists, "cholesky": cholesky, "weights": weights}, nats
 
+    @staticmethod
+    def left_out(
+        memory: dict[str, Tensor],
+    ) -> tuple[Float[Tensor, "task example target"], Float[Tensor, "task example 1"], Float[Tensor, "task example"]]:
+        """The mean and the variance of every observed target, given all the others, and minus its log-likelihood.
+
+        In closed form from the inverse covariance (Rasmussen & Williams, 2006, eqs. 5.10 to 5.12).
+        """
+        cholesky, weights = memory["cholesky"], memory["weights"]
+        variance = 1 / torch.cholesky_inverse(cholesky).diagonal(dim1=1, dim2=2)[..., None]  # [T, S, 1]
+        away = weights * variance
+        nats = (away.square() / variance + (2 * math.pi * variance).log()).sum(-1) / 2
+        return cholesky @ (cholesky.mT @ weights) - away, variance, nats
+
     def predict(
         self, memory: dict[str, Tensor], z: Float[Tensor, "task query d"]
     ) -> tuple[Float[Tensor, "task query target"], Float[Tensor, "task query 1"]]:
