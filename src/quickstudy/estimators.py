@@ -125,6 +125,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.support_, self.own_ = (x, numbers), None
         with torch.no_grad():
             self.memory_ = learner.adapt(Examples(x[None], numbers[None], widest(learner, x[:1], classes)))
+        if self.calibration_ is not None:
+            self.own()  # the temperature is theirs too
         return self
 
     @property
@@ -203,7 +205,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return more_examples(self.ready_.learner, *self.support_, len(self.classes_))
 
     def own(self) -> Own:
-        """What the examples tell of those to come, found when it is first asked for."""
+        """What the examples tell of those to come; for a learner of your own, found when it is first asked for."""
         if self.own_ is None:
             assert self.support_ is not None  # or it came from a file, with what they told
             x, y = self.support_
