@@ -95,8 +95,8 @@ def read(folder: Path, layout: Layout, name: str) -> Ratings:
         rows = [(user_of[user], item_of[item], float(value)) for user, item, value, *_ in rated]
     except (KeyError, IndexError, ValueError) as error:
         raise ValueError(
-            f"{folder} holds {', '.join(layout.files)}, but not as MovieLens has them ({type(error).__name__}: {error}). "
-            f"Unpack them again."
+            f"{folder} holds {', '.join(layout.files)}, but not as MovieLens has them ({type(error).__name__}: "
+            f"{error}). Unpack them again."
         ) from None
     genders, ages, occupations, zips = zip(*users.values(), strict=True)
     groups = [str(sum(int(age) >= begin for begin in AGES)) for age in ages]

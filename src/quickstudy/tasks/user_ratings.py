@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from quickstudy.contract import Episodes, Examples
-from quickstudy.data.ratings import LEAST, MOST, QUERIES, ColdStart, Held, Ratings
+from quickstudy.data.ratings import LEAST, MOST, QUERIES, Held, Ratings
 
 MIDDLE = 3.5
 """Targets are ratings less this many stars: about the mean, so that 0 is what one says of nothing."""
@@ -26,7 +26,7 @@ class UserRatings:
             are drawn each time.
         known: Which items are met with their identity.
         hidden: The share of tasks whose items are all met without it, as new items will be.
-        fewer: Tell a random number of the ratings that could be told, from 1 to all, in place of all.
+        fewer: Ask for a random number of ratings, from ten to all but one, in place of ten.
 
     Raises:
         ValueError: No user has enough ratings, or a share that is none.
@@ -47,7 +47,6 @@ class UserRatings:
         self.users = [(user, own) for user, own in ratings.by_user(rows).items() if len(own) >= LEAST]
         if not self.users:
             raise ValueError(f"no user has the {LEAST} ratings that a task needs; the {len(rows)} ratings are too few.")
-        self._features = features(ratings)
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """A batch of tasks, a function of the generator's state alone."""
@@ -56,41 +55,31 @@ class UserRatings:
         held = []
         for user, own in (self.users[number] for number in chosen.tolist()):
             own = own[torch.randperm(len(own), generator=generator)[:MOST]]
-            told = len(own) - QUERIES
+            asked = QUERIES
             if self.fewer:
-                told = 1 + int(torch.randint(told, (), generator=generator))
-            held.append(Held(user, own[QUERIES : QUERIES + told], own[:QUERIES]))
+                asked += int(torch.randint(len(own) - QUERIES, (), generator=generator))
+            held.append(Held(user, own[asked:], own[:asked]))
         return self.of(held, hide)
 
     def of(self, held: Sequence[Held], hide: Bool[Tensor, " task"] | None = None) -> Episodes:
         """The tasks of some users, in this order; those to hide have no item's identity."""
-        known = self.known.expand(len(held), -1)
-        if hide is not None:
-            known = known & ~hide[:, None]
-        return Episodes(
-            self._examples([one.support for one in held], known), self._examples([one.query for one in held], known)
-        )
+        return Episodes(*(self._examples(part, hide) for part in list(zip(*held, strict=True))[1:]))
 
-    def _examples(self, rows: Sequence[Int[Tensor, " row"]], known: Bool[Tensor, "task item"]) -> Examples:
+    def inputs(
+        self, user: Int[Tensor, "task example"], item: Int[Tensor, "task example"], hide: Tensor | None = None
+    ) -> Int[Tensor, "task example code"]:
+        """The inputs of some users and items, rated or not; those of tasks to hide have no item's identity."""
+        identity = torch.where(self.known[item], item + 1, 0)
+        if hide is not None:
+            identity = identity.where(~hide[:, None], 0)
+        of_item, of_user, kinds = self.ratings.items[item], self.ratings.users[user], self.ratings.kinds[item]
+        return torch.cat([identity[..., None], of_item, of_user, kinds.long()], -1)
+
+    def _examples(self, rows: Sequence[Int[Tensor, " row"]], hide: Tensor | None) -> Examples:
         rated = pad_sequence(list(rows), batch_first=True)  # [T, E]
         exists = torch.arange(rated.shape[1]) < torch.tensor([len(own) for own in rows])[:, None]
-        item = self.ratings.item[rated]
-        identity = torch.where(known.gather(1, item), item + 1, 0)
-        beside = self._features[0][item], self._features[1][self.ratings.user[rated]], self._features[2][item]
-        x = torch.cat([identity[..., None], *beside], -1)
+        x = self.inputs(self.ratings.user[rated], self.ratings.item[rated], hide)
         return Examples(x, self.ratings.value[rated][..., None] - MIDDLE, mask=exists)
-
-
-def features(ratings: Ratings) -> tuple[Int[Tensor, "item p"], Int[Tensor, "user f"], Int[Tensor, "item k"]]:
-    """What an example tells of an item and a user beside who they are."""
-    return ratings.items, ratings.users, ratings.kinds.long()
-
-
-def cell_tasks(split: ColdStart, cell: str, chunk: int = 50) -> list[Episodes]:
-    """All users of a cell, a chunk of them at a time."""
-    tasks = UserRatings(split.ratings, split.train, split.known)
-    held = split.tests[cell]
-    return [tasks.of(held[start : start + chunk]) for start in range(0, len(held), chunk)]
 
 
 def stars(predicted: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
