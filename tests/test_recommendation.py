@@ -65,7 +65,7 @@ def test_what_is_no_movielens_is_refused(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="not in any folder, as none was named.*Unpack ml-1m.zip"):
         qs.movielens(size="1m")
     with pytest.raises(ValueError, match="the size of MovieLens is one of 100k, 1m; not '20m'"):
-        qs.movielens(tmp_path, "20m")  # pyright: ignore[reportArgumentType]
+        qs.movielens(tmp_path, "20m")
     folder = written(tmp_path / "a")
     (folder / "u.data").write_text("1\t9999\t4\t8\n")
     with pytest.raises(ValueError, match=r"but not as MovieLens has them \(KeyError: '9999'\). Unpack them again"):

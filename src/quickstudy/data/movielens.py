@@ -3,14 +3,13 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 
 from quickstudy.data.files import data_directory
 from quickstudy.data.ratings import Ratings
 
-Size = Literal["100k", "1m"]
 PLACES = ("", "movielens", "ml-100k", "ml-1m")
 GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -38,7 +37,7 @@ class Layout(NamedTuple):
     heads: bool = False
 
 
-LAYOUTS: dict[Size, tuple[Layout, ...]] = {
+LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "100k": (
         Layout(("u.data", "u.user", "u.item"), ("\t", "|", "|"), (2, 1, 3, 4)),
         Layout(("ml-100k.inter", "ml-100k.user", "ml-100k.item"), ("\t",) * 3, (2, 1, 3, 4), heads=True),
@@ -48,7 +47,7 @@ LAYOUTS: dict[Size, tuple[Layout, ...]] = {
 """GroupLens's own files, and for 100k RecBole's atomic files of the same ratings too."""
 
 
-def movielens(data_dir: str | Path | None = None, size: Size = "100k") -> Ratings:
+def movielens(data_dir: str | Path | None = None, size: str = "100k") -> Ratings:
     """The ratings of one edition, with what it tells of users and films.
 
     Of a user these are gender, group of age, occupation and the first character of the zip code; of a film its decade
@@ -63,8 +62,8 @@ def movielens(data_dir: str | Path | None = None, size: Size = "100k") -> Rating
         FileNotFoundError: No folder, or not its files.
         ValueError: Another size, or a line that is none of such a file.
     """
-    if size not in get_args(Size):
-        raise ValueError(f"the size of MovieLens is one of {', '.join(get_args(Size))}; not {size!r}.")
+    if size not in LAYOUTS:
+        raise ValueError(f"the size of MovieLens is one of {', '.join(LAYOUTS)}; not {size!r}.")
     folder = data_directory(data_dir)
     for layout in LAYOUTS[size]:
         for place in PLACES if folder else ():

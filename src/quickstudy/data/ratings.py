@@ -58,7 +58,7 @@ class Ratings:
         most = [len(self.titles), *self.items.max(0).values.tolist(), *self.users.max(0).values.tolist()]
         return tuple(1 + code for code in most)
 
-    def by_user(self, rows: Int[Tensor, " row"]) -> dict[int, Int[Tensor, " row"]]:
+    def by_user(self, rows: Int[Tensor, " row"]) -> dict[int, Int[Tensor, " _"]]:
         """Of some ratings, those of each user."""
         ordered = rows[self.user[rows].argsort(stable=True)]
         users, counts = self.user[ordered].unique_consecutive(return_counts=True)

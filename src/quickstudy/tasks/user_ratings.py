@@ -75,7 +75,7 @@ class UserRatings:
         of_item, of_user, kinds = self.ratings.items[item], self.ratings.users[user], self.ratings.kinds[item]
         return torch.cat([identity[..., None], of_item, of_user, kinds.long()], -1)
 
-    def _examples(self, rows: Sequence[Int[Tensor, " row"]], hide: Tensor | None) -> Examples:
+    def _examples(self, rows: Sequence[Int[Tensor, " _"]], hide: Tensor | None) -> Examples:
         rated = pad_sequence(list(rows), batch_first=True)  # [T, E]
         exists = torch.arange(rated.shape[1]) < torch.tensor([len(own) for own in rows])[:, None]
         x = self.inputs(self.ratings.user[rated], self.ratings.item[rated], hide)
