@@ -9,7 +9,7 @@ from torch import nn
 import quickstudy as qs
 from quickstudy.data.ratings import Ratings
 
-D, HIDDEN, FEATURES = 32, 64, 32
+D, HIDDEN, FEATURES = 16, 64, 16
 
 
 class Setup(NamedTuple):
@@ -76,7 +76,7 @@ LEARNERS: dict[str, Setup] = {
     "fine-tune": Setup(
         "transfer",
         "Pre-trained, decision layers fine-tuned",
-        lambda r: melu(r, inner_steps=0, test_inner_steps=5),
+        lambda r: melu(r, inner_steps=0, test_inner_steps=20),
     ),
     "r2d2": Setup(
         "metric",
@@ -107,14 +107,12 @@ LEARNERS: dict[str, Setup] = {
         "bayesian",
         "ALPaCA",
         lambda r: quiet(qs.ALPaCA(Features(r, FEATURES), targets=1)),
-        lr=1e-2,
         spread=True,
     ),
     "dkt": Setup(
         "bayesian",
         "Deep kernel transfer",
         lambda r: quiet(qs.DeepKernelTransfer(Features(r, FEATURES), targets=1, kernel="linear")),
-        lr=1e-2,
         spread=True,
     ),
     "tnp": Setup(

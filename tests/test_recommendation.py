@@ -154,9 +154,10 @@ def test_a_batch_is_a_function_of_the_generator_alone(split, ratings):
 def test_hidden_items_are_met_without_their_identity_as_unknown_ones_are(split, ratings):
     tasks = qs.UserRatings(ratings, split.train, split.known, hidden=1.0)
     assert not tasks.sample(4, torch.Generator().manual_seed(0)).query.x[..., 0].any()
-    new = qs.UserRatings(ratings, split.train, split.known).of(split.tests[CELLS[3]])
-    assert not new.support.x[..., 0].any()
-    assert new.support.x[..., 6:].any()  # but their genres are told
+    new = qs.UserRatings(ratings, split.train, split.known).of(split.tests[CELLS[3]]).support
+    assert new.mask is not None
+    assert not new.x[new.mask][:, 0].any()
+    assert new.x[new.mask][:, 6:].any()  # but their genres are told
     existing = qs.UserRatings(ratings, split.train, split.known).of(split.tests[CELLS[0]]).support
     assert existing.mask is not None
     assert bool(existing.x[existing.mask][:, 0].all())
