@@ -75,8 +75,8 @@ def genres(split: ColdStart) -> Answer:
 
     def answer(told: Tensor, user: int, items: Tensor) -> np.ndarray:
         rest = means.rest(told) - means.rest(told).sum() / (len(told) + means.damping)
-        model = Ridge(GENRES_PENALTY, fit_intercept=False).fit(x[ratings.item[told]], rest)
-        return means(told, user, items) + model.predict(x[items])
+        model = Ridge(GENRES_PENALTY, fit_intercept=False).fit(x[ratings.item[told].numpy()], rest)
+        return means(told, user, items) + model.predict(x[items.numpy()])
 
     return answer
 
@@ -110,7 +110,7 @@ def matrix_factorisation(split: ColdStart) -> Answer:
     return answer
 
 
-def wide_and_deep(split: ColdStart, epochs: int = 5) -> Answer:
+def wide_and_deep(split: ColdStart, epochs: int = 3) -> Answer:
     """Wide & Deep (Cheng et al., 2016) by DeepCTR, which learns nothing from what is told.
 
     It sees what every method sees of a user and an item. https://arxiv.org/abs/1606.07792

@@ -83,8 +83,8 @@ LEARNERS: dict[str, Setup] = {
         "R2-D2",
         lambda r: qs.R2D2(Features(r, HIDDEN, FEATURES), penalty=10.0, likelihood=qs.gaussian),
     ),
-    "melu": Setup("optimization", "MeLU", lambda r: melu(r, inner_steps=1)),
-    "melu-5": Setup("optimization", "MeLU, 5 inner steps", lambda r: melu(r, inner_steps=5)),
+    "melu": Setup("optimization", "MeLU", lambda r: melu(r, inner_lr=0.1, inner_steps=1)),
+    "melu-5": Setup("optimization", "MeLU, 5 inner steps", lambda r: melu(r, inner_steps=5), share=0.5),
     "maml": Setup(
         "optimization",
         "MAML, embeddings too",

@@ -163,6 +163,12 @@ def test_hidden_items_are_met_without_their_identity_as_unknown_ones_are(split, 
     assert bool(existing.x[existing.mask][:, 0].all())
 
 
+def test_anonymous_users_have_no_features(split, ratings):
+    x = qs.UserRatings(ratings, split.train, split.known, anonymous=True).of(split.tests[CELLS[0]]).query.x
+    assert not x[..., 2:6].any()
+    assert x[..., 1].any()
+
+
 def test_fewer_ratings_are_told_and_all_others_asked_for(split, ratings):
     tasks = qs.UserRatings(ratings, split.train, split.known, fewer=True)
     counts = {user: len(own) for user, own in tasks.users}

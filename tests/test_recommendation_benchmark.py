@@ -64,6 +64,19 @@ def test_a_method_or_a_page_that_is_not_there_is_told(benchmark, tmp_path, capsy
         page.write(tmp_path, "100k")
 
 
+def test_rankings_are_scored_as_by_scikit_learn_with_ties_too(benchmark):
+    import numpy as np
+    from recommendation_scores import ndcg
+    from sklearn.metrics import ndcg_score
+
+    draw = np.random.default_rng(0)
+    truth = draw.integers(1, 6, (30, 10)).astype(float)
+    for predicted in (draw.normal(size=(30, 10)), draw.integers(0, 3, (30, 10)).astype(float), np.zeros((30, 10))):
+        for k in (1, 3, 10):
+            each = [ndcg_score([t], [p], k=k) for t, p in zip(truth, predicted, strict=True)]
+            np.testing.assert_allclose(ndcg(truth, predicted, k), each)
+
+
 def test_means_are_damped_and_a_users_is_of_what_items_leave(benchmark, tmp_path):
     import numpy as np
     import torch

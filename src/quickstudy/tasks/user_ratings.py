@@ -26,6 +26,8 @@ class UserRatings:
             are drawn each time.
         known: Which items are met with their identity.
         hidden: The share of tasks whose items are all met without it, as new items will be.
+        anonymous: Leave the users' features unknown. Of a few hundred users they tell which one it is, whom a network
+            then knows by heart.
         fewer: Ask for a random number of ratings, from ten to all but one, in place of ten.
 
     Raises:
@@ -39,11 +41,13 @@ class UserRatings:
         known: Bool[Tensor, " item"],
         *,
         hidden: float = 0.0,
+        anonymous: bool = False,
         fewer: bool = False,
     ):
         if not 0 <= hidden <= 1:
             raise ValueError(f"hidden is a share of tasks, from 0 to 1; not {hidden}.")
         self.ratings, self.known, self.hidden, self.fewer = ratings, known, hidden, fewer
+        self.anonymous = anonymous
         self.users = [(user, own) for user, own in ratings.by_user(rows).items() if len(own) >= LEAST]
         if not self.users:
             raise ValueError(f"no user has the {LEAST} ratings that a task needs; the {len(rows)} ratings are too few.")
@@ -73,6 +77,7 @@ class UserRatings:
         if hide is not None:
             identity = identity.where(~hide[:, None], 0)
         of_item, of_user, kinds = self.ratings.items[item], self.ratings.users[user], self.ratings.kinds[item]
+        of_user = torch.zeros_like(of_user) if self.anonymous else of_user
         return torch.cat([identity[..., None], of_item, of_user, kinds.long()], -1)
 
     def _examples(self, rows: Sequence[Int[Tensor, " _"]], hide: Tensor | None) -> Examples:
