@@ -109,7 +109,7 @@ def test_every_user_is_new_in_one_fold_and_asked_the_same_in_all(ratings):
     folds = [qs.cold_start(ratings, released=1996, fold=fold) for fold in range(5)]
     new = [one.user for split in folds for one in split.tests[CELLS[1]]]
     assert len(new) == len(set(new)) > 30
-    mine = next(one for one in folds[0].tests[CELLS[1]])
+    mine = folds[0].tests[CELLS[1]][0]
     other = next(one for one in folds[1].tests[CELLS[0]] if one.user == mine.user) if mine.user in {
         one.user for one in folds[1].tests[CELLS[0]]} else mine  # fmt: skip
     assert torch.equal(mine.query, other.query)
@@ -182,7 +182,7 @@ def test_fewer_ratings_are_told_and_all_others_asked_for(split, ratings):
 
 def test_tasks_that_cannot_be_are_refused(split, ratings):
     with pytest.raises(ValueError, match="hidden is a share of tasks, from 0 to 1; not 2"):
-        qs.UserRatings(ratings, split.train, split.known, hidden=2)
+        qs.UserRatings(ratings, split.train, split.known, hidden=2.0)
     with pytest.raises(ValueError, match="no user has the 13 ratings that a task needs; the 5 ratings are too few"):
         qs.UserRatings(ratings, split.train[:5], split.known)
 
@@ -208,6 +208,7 @@ def test_a_meta_learner_of_users_learns_what_is_in_their_ratings(split, ratings)
     tasks = qs.UserRatings(ratings, split.train, split.known, fewer=True)
     test = tasks.of(split.tests[CELLS[1]])
 
+    @torch.no_grad()
     def error() -> float:
         predicted = learner.predict(learner.adapt(test.support), test.query.x)
         return float((stars(predicted.mean) - test.query.y - MIDDLE).abs().mean())
