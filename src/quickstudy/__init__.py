@@ -10,10 +10,13 @@ from quickstudy.data.folder import image_folder
 from quickstudy.data.glyphs import glyphs
 from quickstudy.data.labelled import LabelledData
 from quickstudy.data.mini_imagenet import mini_imagenet
+from quickstudy.data.movielens import movielens
 from quickstudy.data.omniglot import omniglot
+from quickstudy.data.ratings import Ratings, cold_start
 from quickstudy.data.tiny_imagenet import tiny_imagenet
 from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.mlp import MLP
+from quickstudy.encoders.ratings import RatingEncoder
 from quickstudy.encoders.resnet12 import ResNet12
 from quickstudy.engine import Engine
 from quickstudy.estimators import Answered, FewShotClassifier
@@ -59,7 +62,7 @@ from quickstudy.ready import load
 from quickstudy.regressor import FewShotRegressor
 from quickstudy.shipping import load_task, save_task
 from quickstudy.task_norm import TaskNormalized
-from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, TableColumns, TableRows, Tasks
+from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, TableColumns, TableRows, Tasks, UserRatings
 from quickstudy.training import Progress, Validation, train
 
 __all__ = [
@@ -112,6 +115,8 @@ __all__ = [
     "Progress",
     "ProtoMAML",
     "PrototypicalNetwork",
+    "RatingEncoder",
+    "Ratings",
     "RelationNetwork",
     "Reptile",
     "ResNet12",
@@ -123,9 +128,11 @@ __all__ = [
     "Tasks",
     "TransductiveFineTune",
     "TransformerNeuralProcess",
+    "UserRatings",
     "Validation",
     "arrow_data",
     "categorical",
+    "cold_start",
     "compare",
     "digits",
     "evaluate",
@@ -142,6 +149,7 @@ __all__ = [
     "load_memory",
     "load_task",
     "mini_imagenet",
+    "movielens",
     "omniglot",
     "pack_folder",
     "save_arrow",

@@ -15,6 +15,7 @@ from quickstudy.tasks.gaussian_process import GPCurves as GPCurves
 from quickstudy.tasks.sinusoid import Sinusoids as Sinusoids
 from quickstudy.tasks.table_columns import TableColumns as TableColumns
 from quickstudy.tasks.table_rows import TableRows as TableRows
+from quickstudy.tasks.user_ratings import UserRatings as UserRatings
 
 
 @runtime_checkable

@@ -1,0 +1,178 @@
+"""Tables, the picture and the example of docs/uses/recommendation.md, from what benchmarks/recommendation.py wrote."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from recommendation_baselines import BASELINES
+from recommendation_methods import LEARNERS
+
+import quickstudy as qs
+from quickstudy.atomic import write_atomically
+from quickstudy.data.ratings import CELLS
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE, PICTURE = DOCS / "uses" / "recommendation.md", DOCS / "images" / "recommendation.png"
+CLASSICAL, TRANSFER = "matrix-factorisation", "fine-tune"
+SHOWN = ("both-means", CLASSICAL, "wide-and-deep", TRANSFER, "melu", "cnp", "alpaca")
+"""Methods of the picture and of the example."""
+
+
+def found(folder: Path, size: str) -> dict[str, dict]:
+    """What was written of each method, in the order of the tables; folds that not all have are left out.
+
+    Raises:
+        FileNotFoundError: Nothing was.
+    """
+    paths = {name: folder / f"recommendation-{size}-{name}.json" for name in [*BASELINES, *LEARNERS]}
+    abouts = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    if not abouts:
+        raise FileNotFoundError(f"no result in {folder}; run python benchmarks/recommendation.py run first.")
+    common = set.intersection(*(set(about["folds"]) for about in abouts.values()))
+    for about in abouts.values():
+        about["folds"] = {fold: about["folds"][fold] for fold in sorted(common)}
+    return abouts
+
+
+def title(name: str) -> str:
+    return BASELINES[name][0] if name in BASELINES else LEARNERS[name].title
+
+
+def family(name: str) -> str:
+    return "classical" if name in BASELINES else LEARNERS[name].family
+
+
+def scores(about: dict, cell: str, name: str) -> torch.Tensor:
+    """Of all users of a cell, over the folds."""
+    return torch.tensor([value for fold in about["folds"].values() for value in fold["tests"][cell][name]])
+
+
+def grid(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def errors(abouts: dict[str, dict]) -> str:
+    """Mean absolute error in each cell, in bold where no other method's mean is lower."""
+    least = {cell: min(scores(about, cell, "mae").mean() for about in abouts.values()) for cell in CELLS}
+    rows = []
+    for name, about in abouts.items():
+        cells = []
+        for cell in CELLS:
+            mae = scores(about, cell, "mae")
+            bold = "**" if mae.mean() == least[cell] else ""
+            cells.append(f"{bold}{qs.interval(mae).plain()}{bold}")
+        rows.append([family(name), title(name), *cells])
+    return grid(["family", "method", *CELLS], rows)
+
+
+def differences(abouts: dict[str, dict]) -> str:
+    """Paired differences of mean absolute error from matrix factorisation, and from transfer learning."""
+    head, rows = ["method"], []
+    pairs = [(other, cell) for other in (CLASSICAL, TRANSFER) if other in abouts for cell in (CELLS[1], CELLS[3])]
+    head += [f"{cell}: minus {title(other).split(' (')[0].lower()}" for other, cell in pairs]
+    for name, about in abouts.items():
+        cells = []
+        for other, cell in pairs:
+            gap = scores(about, cell, "mae") - scores(abouts[other], cell, "mae")
+            cells.append("-" if name == other else qs.interval(gap).plain())
+        rows.append([title(name), *cells])
+    return grid(head, rows)
+
+
+def rankings(abouts: dict[str, dict]) -> str:
+    head = ["method", *(f"{cell}: nDCG@1 / @3" for cell in CELLS)]
+    rows = []
+    for name, about in abouts.items():
+        pairs = [[scores(about, cell, f"ndcg{k}").mean().item() for k in (1, 3)] for cell in CELLS]
+        rows.append([title(name), *(f"{one:.3f} / {three:.3f}" for one, three in pairs)])
+    return grid(head, rows)
+
+
+def confidences(abouts: dict[str, dict]) -> str:
+    head = ["method", "spread"]
+    head += [f"{cell}: {what}" for cell in (CELLS[1], CELLS[3]) for what in ("nats", "within 90%", "±")]
+    head += ["steps x users", "parameters", "CPU seconds"]
+    rows = []
+    for name, about in abouts.items():
+        first = next(iter(about["folds"].values()))
+        own = name in LEARNERS and LEARNERS[name].spread
+        row = [title(name), "its own" if own else "one for all"]
+        for cell in (CELLS[1], CELLS[3]):
+            row.append(qs.interval(scores(about, cell, "nats")).plain(2))
+            row += [f"{scores(about, cell, 'within').mean():.1%}", f"{scores(about, cell, 'width').mean():.2f}"]
+        row += [f"{first['steps']:,} x {first['batch']}" if first.get("steps") else "-"]
+        row += [f"{first['parameters']:,}" if "parameters" in first else "-", f"{first['cpu_seconds']:.0f}"]
+        rows.append(row)
+    return grid(head, rows)
+
+
+def example(abouts: dict[str, dict]) -> str:
+    """A new user of the first fold: what was told, the ten that were asked for, and what is recommended next."""
+    shown = {name: next(iter(abouts[name]["folds"].values()))["example"] for name in SHOWN if name in abouts}
+    one = next(iter(shown.values()))
+    told = "; ".join(f"{film}: {value:.0f}" for film, value in sorted(one["told"], key=lambda pair: -pair[1]))
+    head = ["asked for", "true", *(title(name).split(" (")[0] for name in shown)]
+    rows = [
+        [film, f"{value:.0f}", *(f"{each['asked'][n][2]:.1f} ± {each['asked'][n][3]:.1f}" for each in shown.values())]
+        for n, (film, value, _, _) in enumerate(one["asked"])
+    ]
+    text = [f"*{one['user']}*, who told: {told}.", "", grid(head, rows), ""]
+    text += ["Recommended next, with 90% intervals in stars:", ""]
+    for name, each in shown.items():
+        films = "; ".join(f"{film} {mean:.1f} ± {half:.1f}" for film, mean, half in each["next"])
+        text.append(f"- *{title(name).split(' (')[0]}*: {films}.")
+    return "\n".join(text)
+
+
+def setting(abouts: dict[str, dict]) -> str:
+    about = next(iter(abouts.values()))
+    hashes = {fold["hash"][:12] for one in abouts.values() for fold in one["folds"].values()}
+    users = ", ".join(f"{len(scores(about, cell, 'mae'))} of {cell}" for cell in CELLS)
+    return (
+        f"Users in the tests: {users}; fold{'s' * (len(about['folds']) > 1)} {', '.join(about['folds'])} of 5, "
+        f"seed {about['seed']}; films are new from {about['released']} on. SHA-256 of the tasks: "
+        f"{', '.join(sorted(hashes))}. {about['machine']}, one thread, PyTorch {about['torch']}."
+    )
+
+
+def picture(abouts: dict[str, dict], path: Path) -> None:
+    """Error against the number of ratings that are told."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    for name in (name for name in SHOWN if name in abouts):
+        curves = [fold["by_known"] for fold in abouts[name]["folds"].values()]
+        told = [int(k) for k in curves[0]]
+        means = [np.mean(np.concatenate([curve[str(k)] for curve in curves])) for k in told]
+        style = "--" if name in BASELINES else "-"
+        axes.plot(told, means, style, marker="o", markersize=3, label=title(name).split(" (")[0])
+    axes.set(xscale="log", xlabel="ratings told of a new user", ylabel="mean absolute error, stars")
+    axes.set_xticks(told, [str(k) for k in told], minor=False)
+    axes.minorticks_off()
+    axes.legend(fontsize=7, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90, metadata={"Software": None})
+    plt.close(figure)
+
+
+def write(folder: Path, size: str, page: Path = PAGE, image: Path = PICTURE) -> None:
+    """Puts everything into its places of the page, between two comments with its name.
+
+    Raises:
+        ValueError: A page without such a place.
+    """
+    abouts, text = found(folder, size), page.read_text()
+    for part in (errors, differences, rankings, confidences, example, setting):
+        begin, end = f"<!-- {part.__name__} -->", f"<!-- end of {part.__name__} -->"
+        if begin not in text or end not in text:
+            raise ValueError(f"{page} has no place between {begin} and {end}; put these two lines where it shall be.")
+        before, after = text.split(begin)[0], text.split(end)[1]
+        text = f"{before}{begin}\n{part(abouts)}\n{end}{after}"
+    if all(fold["by_known"] for about in abouts.values() for fold in about["folds"].values()):
+        picture(abouts, image)
+    write_atomically(page, text.encode())
