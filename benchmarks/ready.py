@@ -70,7 +70,7 @@ def calibrate(name: str, data_dir: Path | None, kept: Path) -> None:
     start = time.monotonic()
     if name == "table":
         parts = [(trained(name, rows(most), STEPS[name] // 3), some) for most, some in folds(data_dir)]
-        found = {ways: {shots: mean([told(one, some_rows(some, ways, shots), ways) for one, some in parts])
+        found = {ways: {shots: conformal.calibrate(*((one, some_rows(some, ways, shots)) for one, some in parts))
                         for shots in MEASURED} for ways in (2, 3, 5)}  # fmt: skip
     else:
         tasks, learner = distribution(name, data_dir, kept), qs.load(name).learner.float()
@@ -84,7 +84,7 @@ def calibrate(name: str, data_dir: Path | None, kept: Path) -> None:
 
 def told(learner: qs.MetaLearner, tasks: Tasks, ways: int) -> Calibration:
     """Of fewer tasks where these are large."""
-    return conformal.calibrate(learner, tasks, episodes=min(200, 1000 // ways))
+    return conformal.calibrate((learner, tasks), episodes=min(200, 1000 // ways))
 
 
 def save(name: str, learner: qs.MetaLearner, found: dict[int, dict[int, Calibration]]) -> None:
@@ -131,14 +131,6 @@ def raced(run: Path | None) -> qs.MetaLearner:
     learner = SHIPPED["handwriting"][0]()
     load_learner(learner, run / "learner.safetensors")
     return learner.eval()
-
-
-def mean(found: list[Calibration]) -> Calibration:
-    """Of folds: the geometric mean of temperatures, and the mean of each quantile."""
-    temperatures = np.exp(np.mean(np.log([one[:2] for one in found]), 0)).tolist()
-    return Calibration(
-        *temperatures, *(np.mean(each, 0).tolist() for each in zip(*(f[2:] for f in found), strict=True))
-    )
 
 
 def since(start: float) -> float:

@@ -87,7 +87,7 @@ def matrix_factorisation(split: ColdStart) -> Answer:
     An item that nobody rated in training has no factors.
     """
     import pandas as pd
-    import surprise
+    import surprise  # pyright: ignore[reportMissingImports]
 
     ratings = split.ratings
     columns = {"user": ratings.user, "item": ratings.item, "value": ratings.value}
@@ -115,8 +115,8 @@ def wide_and_deep(split: ColdStart, epochs: int = 3) -> Answer:
 
     It sees what every method sees of a user and an item. https://arxiv.org/abs/1606.07792
     """
-    from deepctr_torch.inputs import DenseFeat, SparseFeat
-    from deepctr_torch.models import WDL
+    from deepctr_torch.inputs import DenseFeat, SparseFeat  # pyright: ignore[reportMissingImports]
+    from deepctr_torch.models import WDL  # pyright: ignore[reportMissingImports]
 
     ratings = split.ratings
     codes = {f"code{n}": count for n, count in enumerate(ratings.codes)}

@@ -48,10 +48,17 @@ def decision(encoder: Features) -> qs.MLP:
     return qs.MLP(encoder.out_features, HIDDEN, HIDDEN, 1)
 
 
-def melu(ratings: Ratings, inner_lr: float = 0.05, **steps: int) -> qs.ANIL:
+def melu(ratings: Ratings, *, lr: float = 0.05, steps: int, test_steps: int | None = None) -> qs.ANIL:
     """Embeddings that stay, and decision layers that gradient steps adapt."""
     encoder = Features(ratings)
-    return qs.ANIL(encoder, decision(encoder), inner_lr=inner_lr, likelihood=qs.gaussian, **steps)
+    return qs.ANIL(
+        encoder,
+        decision(encoder),
+        inner_lr=lr,
+        inner_steps=steps,
+        test_inner_steps=test_steps,
+        likelihood=qs.gaussian,
+    )
 
 
 def whole(ratings: Ratings) -> nn.Sequential:
@@ -76,15 +83,15 @@ LEARNERS: dict[str, Setup] = {
     "fine-tune": Setup(
         "transfer",
         "Pre-trained, decision layers fine-tuned",
-        lambda r: melu(r, inner_steps=0, test_inner_steps=20),
+        lambda r: melu(r, steps=0, test_steps=20),
     ),
     "r2d2": Setup(
         "metric",
         "R2-D2",
         lambda r: qs.R2D2(Features(r, HIDDEN, FEATURES), penalty=10.0, likelihood=qs.gaussian),
     ),
-    "melu": Setup("optimization", "MeLU", lambda r: melu(r, inner_lr=0.1, inner_steps=1)),
-    "melu-5": Setup("optimization", "MeLU, 5 inner steps", lambda r: melu(r, inner_steps=5), share=0.5),
+    "melu": Setup("optimization", "MeLU", lambda r: melu(r, lr=0.1, steps=1)),
+    "melu-5": Setup("optimization", "MeLU, 5 inner steps", lambda r: melu(r, steps=5), share=0.5),
     "maml": Setup(
         "optimization",
         "MAML, embeddings too",

@@ -64,7 +64,7 @@ def test_only_examples_of_a_class_tell_nothing():
 def test_what_was_measured_on_some_classes_holds_for_others(shots):
     calibrating, testing = halves(0.8)
     one = qs.PrototypicalNetwork(nn.Identity()).eval()
-    told = calibrate(one, qs.FewShot(calibrating, 4, shots, 5))
+    told = calibrate((one, qs.FewShot(calibrating, 4, shots, 5)))
     held = []
     for episode in qs.FewShot(testing, 4, shots, 5).sample(150, torch.Generator().manual_seed(1)):
         own = of_own(one, episode.support.x[0], episode.support.y[0], 4, told)

@@ -156,29 +156,34 @@ def unlike_seen(
 
 
 @torch.no_grad()
-def calibrate(learner: MetaLearner, tasks: Tasks, *, episodes: int = 200, seed: int = 0) -> Calibration:
+def calibrate(*parts: tuple[MetaLearner, Tasks], episodes: int = 200, seed: int = 0) -> Calibration:
     """What some tasks, all with about as many classes and examples of each, tell of a learner's answers.
 
     Args:
-        learner: Of classes; in evaluation mode.
-        tasks: Meta-validation tasks: neither those it was trained on nor those it will be tested on.
-        episodes, seed: See `evaluate`.
+        parts: A learner of classes, in evaluation mode, and meta-validation tasks: neither those that it was trained on
+            nor those it will be tested on. In cross-validation several, of learners of one making.
+        episodes, seed: See `evaluate`; so many of each part.
     """
-    drawn = [episode for batch in episode_list(tasks, episodes, seed) for episode in batch]
-    shown = [(e.support.x[0], e.support.y[0], e.support.ways or 0) for e in drawn]
-    answers = [(asked(learner, episode), episode.query.y[0]) for episode in drawn]
-    kept = [answers_left_out(learner, *some) for some in shown]
-    logs = [(one.log, y[one.which]) for one, (_, y, _) in zip(kept, shown, strict=True) if len(one.which)]
+    drawn = [
+        (learner, episode)
+        for learner, tasks in parts
+        for batch in episode_list(tasks, episodes, seed)
+        for episode in batch
+    ]
+    shown = [(learner, e.support.x[0], e.support.y[0], e.support.ways or 0) for learner, e in drawn]
+    answers = [(asked(learner, episode), episode.query.y[0]) for learner, episode in drawn]
+    kept = [answers_left_out(*some) for some in shown]
+    logs = [(one.log, y[one.which]) for one, (_, _, y, _) in zip(kept, shown, strict=True) if len(one.which)]
     temperature = likeliest_temperature(with_one_wrong(answers))
     left = likeliest_temperature(with_one_wrong(logs)) if logs else temperature
     told = Calibration(temperature, left, (), (), ())
-    owns = [judged(learner, *some, one, told) for some, one in zip(shown, kept, strict=True)]
+    owns = [judged(*some, one, told) for some, one in zip(shown, kept, strict=True)]
     ps = [tempered_by(own, logits) for own, (logits, _) in zip(owns, answers, strict=True)]
     rights = [np.take_along_axis(p, y.numpy()[:, None], 1)[:, 0] for p, (_, y) in zip(ps, answers, strict=True)]
     right = np.quantile(np.concatenate(rights), GRID)
     shares = [share_below(p, own.right, right.tolist()) for p, own in zip(rights, owns, strict=True)]
     levels = np.quantile(np.concatenate(shares), GRID, method="lower")
-    strange = [unlike_of(learner, own, e.query.x[0], p) for own, e, p in zip(owns, drawn, ps, strict=True)]
+    strange = [unlike_of(one, own, e.query.x[0], p) for own, (one, e), p in zip(owns, drawn, ps, strict=True)]
     unlike = np.quantile(np.concatenate(strange), GRID)
     return told._replace(right=right.tolist(), levels=levels.tolist(), unlike=unlike.tolist())
 

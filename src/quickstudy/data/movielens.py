@@ -40,9 +40,9 @@ class Layout(NamedTuple):
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "100k": (
         Layout(("u.data", "u.user", "u.item"), ("\t", "|", "|"), (2, 1, 3, 4)),
-        Layout(("ml-100k.inter", "ml-100k.user", "ml-100k.item"), ("\t",) * 3, (2, 1, 3, 4), heads=True),
+        Layout(("ml-100k.inter", "ml-100k.user", "ml-100k.item"), ("\t", "\t", "\t"), (2, 1, 3, 4), heads=True),
     ),
-    "1m": (Layout(("ratings.dat", "users.dat", "movies.dat"), ("::",) * 3, (1, 2, 3, 4)),),
+    "1m": (Layout(("ratings.dat", "users.dat", "movies.dat"), ("::", "::", "::"), (1, 2, 3, 4)),),
 }
 """GroupLens's own files, and for 100k RecBole's atomic files of the same ratings too."""
 
@@ -66,9 +66,9 @@ def movielens(data_dir: str | Path | None = None, size: str = "100k") -> Ratings
         raise ValueError(f"the size of MovieLens is one of {', '.join(LAYOUTS)}; not {size!r}.")
     folder = data_directory(data_dir)
     for layout in LAYOUTS[size]:
-        for place in PLACES if folder else ():
-            if all((folder / place / name).is_file() for name in layout.files):
-                return read(folder / place, layout, f"MovieLens-{size}")
+        for place in [folder / name for name in PLACES] if folder else []:
+            if all((place / name).is_file() for name in layout.files):
+                return read(place, layout, f"MovieLens-{size}")
     wanted = " or ".join(", ".join(layout.files) for layout in LAYOUTS[size])
     raise FileNotFoundError(
         f"MovieLens-{size} is not in {folder or 'any folder, as none was named'}: needed are {wanted}. Unpack "
