@@ -14,7 +14,8 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
 from quickstudy.contract import Examples, MetaLearner, categorical, gaussian, valid
 from quickstudy.methods.bayesian.deep_kernel_transfer import LEAST_NOISE
-from quickstudy.methods.bayesian.exact import KERNELS, WITH_LENGTH, Kernel, Process
+from quickstudy.methods.bayesian.exact import Process
+from quickstudy.methods.bayesian.kernels import KERNELS, WITH_LENGTH, Kernel
 from quickstudy.methods.bayesian.targets import regressed
 from quickstudy.tensors import full_precision, per_task
 
@@ -30,7 +31,7 @@ class DeepKernelMixture(MetaLearner):
     Args:
         encoder: From inputs to embeddings.
         kernels: Their number.
-        kernel: Of which form they are: "rbf", "linear", "cosine" or "additive"; of several, each kernel is a sum.
+        kernel: Their form, "rbf", "linear", "cosine" or "additive"; of several, each kernel is a sum.
         targets: The length of a regression target; None for classification.
 
     Raises:
@@ -54,11 +55,9 @@ class DeepKernelMixture(MetaLearner):
                 f"kernels is at least 1 and kernel one of {', '.join(KERNELS)}, or some; not {kernels}, {kernel!r}."
             )
         self.encoder, self.kernels, self.forms, self.targets = encoder, kernels, forms, targets
-        long = [form for form in forms if form in WITH_LENGTH]
         self.log_variance = nn.Parameter(torch.stack([spread(kernels, 2 * i) for i in range(len(forms))], 1))
-        self.log_length = (
-            nn.Parameter(torch.stack([spread(kernels, 2 * i + 1) for i in range(len(long))], 1)) if long else None
-        )
+        lengths = [spread(kernels, 2 * i + 1) for i in range(sum(form in WITH_LENGTH for form in forms))]
+        self.log_length = nn.Parameter(torch.stack(lengths, 1)) if lengths else None
         self.log_noise = nn.Parameter(torch.full((kernels,), math.log(0.1)))
         self.log_prior = nn.Parameter(torch.zeros(kernels))
 
@@ -85,25 +84,24 @@ class DeepKernelMixture(MetaLearner):
         mean, variance = (v.unflatten(0, (-1, self.kernels)).transpose(1, 2) for v in (mean, variance))  # [T, Q, K]
         if self.targets is None:
             return categorical(((2 * mean / variance).log_softmax(-1) + which[..., None]).logsumexp(2))
-        answers = gaussian(mean, variance.sqrt().expand_as(mean))
-        return MixtureSameFamily(Categorical(logits=which, validate_args=False), answers, validate_args=False)
+        each = gaussian(mean, variance.sqrt().expand_as(mean))
+        return MixtureSameFamily(Categorical(logits=which, validate_args=False), each, validate_args=False)
 
     def _each(self, tensor: Shaped[Tensor, "task *x"]) -> Shaped[Tensor, "task_kernel *x"]:
-        """Each task once for every kernel."""
         return tensor.repeat_interleave(self.kernels, 0)
 
     def _process(self, tasks: int) -> Process:
         """The kernels one after the other, for each of so many tasks."""
-
-        def each(numbers: Tensor) -> Tensor:
-            return numbers.repeat(tasks)[:, None, None]
-
         lengths = iter([] if self.log_length is None else self.log_length.exp().T)
         kernels = [
-            Kernel(form, each(variance), each(next(lengths)) if form in WITH_LENGTH else 1.0)
-            for form, variance in zip(self.forms, self.log_variance.exp().T, strict=True)
+            Kernel(form, for_each(tasks, v), for_each(tasks, next(lengths)) if form in WITH_LENGTH else 1.0)
+            for form, v in zip(self.forms, self.log_variance.exp().T, strict=True)
         ]
-        return Process(kernels, each(LEAST_NOISE + self.log_noise.exp()))
+        return Process(kernels, for_each(tasks, LEAST_NOISE + self.log_noise.exp()))
+
+
+def for_each(tasks: int, numbers: Float[Tensor, " kernel"]) -> Float[Tensor, "task_kernel 1 1"]:
+    return numbers.repeat(tasks)[:, None, None]
 
 
 def spread(kernels: int, which: int) -> Float[Tensor, " kernel"]:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, gaussian, valid
-from quickstudy.methods.bayesian.exact import KERNELS, Kernel, Process
+from quickstudy.methods.bayesian.exact import Process
+from quickstudy.methods.bayesian.kernels import KERNELS, Kernel
 from quickstudy.methods.bayesian.targets import regressed
 from quickstudy.tensors import full_precision, per_task, support_and_query
 
