@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
+from grid import grid
 from machine import processor
 
 import quickstudy as qs
@@ -183,7 +184,9 @@ def table(course: str) -> str:
     tasks = [f"{ways}-way {shots}-shot" for ways in WAYS for shots in SHOTS]
     hashes = {task: {test[task]["hash"][:12] for test in tests if task in test} for task in tasks}
     lists = "; ".join(f"{task} {', '.join(sorted(some))}" for task, some in hashes.items() if some)
-    return "\n\n".join([*(written(*each) for each in tables), f"SHA-256 of the test episodes: {lists}."])
+    return "\n\n".join(
+        [*(grid(columns, rows.values()) for columns, rows in tables), f"SHA-256 of the test episodes: {lists}."]
+    )
 
 
 def accuracies(course: str, found: dict[str, dict], tasks: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -202,11 +205,6 @@ def accuracies(course: str, found: dict[str, dict], tasks: list[str]) -> tuple[l
             rows[name] += [f"{known[place]:.1%}" if place < len(known) else "-"] if papers else []
             rows[name].append(f"{100 * gap.mean:+.2f} ± {100 * gap.half_width:.2f}" if gap.half_width else "best")
     return columns, rows
-
-
-def written(columns: list[str], rows: dict[str, list[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (columns, *rows.values())]
-    return "\n".join([lines[0], "|---" * len(columns) + "|", *lines[1:]])
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from grid import grid
 from recommendation_baselines import BASELINES
 from recommendation_methods import LEARNERS
 
@@ -46,11 +47,6 @@ def family(name: str) -> str:
 def scores(about: dict, cell: str, name: str) -> torch.Tensor:
     """Of all users of a cell, over the folds."""
     return torch.tensor([value for fold in about["folds"].values() for value in fold["tests"][cell][name]])
-
-
-def grid(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def errors(abouts: dict[str, dict]) -> str:

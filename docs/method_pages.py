@@ -5,7 +5,8 @@ The ledger are the files that `benchmarks/race.py` wrote to benchmarks/results.
 
 from pathlib import Path
 
-from race import COURSES, ledger, written
+from grid import grid
+from race import COURSES, ledger
 from reference_pages import contents, described
 
 import quickstudy
@@ -38,7 +39,7 @@ def reached(name: str) -> str:
         found = [zip(columns[2:], rows[name][2:], strict=True) for columns, rows in tables if name in rows]
         if found:
             parts.append(f"[The race](../../results.md) `{course}`, {COURSES[course].minutes:g} minutes on two cores:")
-        parts += [written(["what", "result"], dict(enumerate(map(list, each)))) for each in found]
+        parts += [grid(["what", "result"], each) for each in found]
     return "\n\n".join(parts) or "Not yet raced: see [the results](../../results.md) for those that were."
 
 
