@@ -7,7 +7,7 @@ from statistics import fmean
 import torch
 
 import quickstudy as qs
-from quickstudy.evaluation import calibration_error
+from quickstudy.scores import calibration_error
 
 RESULTS = Path(__file__).parent / "results"
 FEW = 4

@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from grid import grid
+from page_parts import DOCS, fill
 from recommendation_baselines import BASELINES
 from recommendation_methods import LEARNERS
 
 import quickstudy as qs
-from quickstudy.atomic import write_atomically
 from quickstudy.data.ratings import CELLS
 
-DOCS = Path(__file__).parent.parent / "docs"
 PAGE, PICTURE = DOCS / "uses" / "recommendation.md", DOCS / "images" / "recommendation.png"
 CLASSICAL, TRANSFER = "matrix-factorisation", "fine-tune"
 SHOWN = ("both-means", CLASSICAL, "wide-and-deep", TRANSFER, "melu", "cnp", "alpaca")
@@ -162,13 +161,9 @@ def write(folder: Path, size: str, page: Path = PAGE, image: Path = PICTURE) -> 
     Raises:
         ValueError: A page without such a place.
     """
-    abouts, text = found(folder, size), page.read_text()
-    for part in (errors, differences, rankings, confidences, example, setting):
-        begin, end = f"<!-- {part.__name__} -->", f"<!-- end of {part.__name__} -->"
-        if begin not in text or end not in text:
-            raise ValueError(f"{page} has no place between {begin} and {end}; put these two lines where it shall be.")
-        before, after = text.split(begin)[0], text.split(end)[1]
-        text = f"{before}{begin}\n{part(abouts)}\n{end}{after}"
+    abouts = found(folder, size)
+    parts = (errors, differences, rankings, confidences, example, setting)
+    made = {part.__name__: part(abouts) for part in parts}
     if all(fold["by_known"] for about in abouts.values() for fold in about["folds"].values()):
         picture(abouts, image)
-    write_atomically(page, text.encode())
+    fill(page, made)

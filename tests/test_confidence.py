@@ -6,7 +6,7 @@ from torch.distributions import Categorical
 
 import quickstudy as qs
 from quickstudy.confidence import least_of_most, nats
-from quickstudy.evaluation import tempered
+from quickstudy.scores import tempered
 from quickstudy.seeds import seeded
 
 

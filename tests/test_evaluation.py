@@ -4,7 +4,8 @@ from learners import learner, tasks_for, toy_data
 from torch.distributions import Categorical
 
 import quickstudy as qs
-from quickstudy.evaluation import episode_list, reliability, score
+from quickstudy.evaluation import episode_list
+from quickstudy.scores import reliability, score
 
 
 def test_95_percent_intervals_cover_95_percent_in_simulation():
@@ -119,3 +120,51 @@ def test_a_learner_that_always_guesses_scores_at_chance():
     assert found.scores["log_likelihood"].mean().item() == pytest.approx(-torch.log(torch.tensor(3.0)).item())
     assert found.calibration_error == pytest.approx(0, abs=1e-6)
     assert str(found) == "33.33% ± 0.00%"
+
+
+def test_a_list_of_episodes_is_evaluated_whole_and_as_when_it_is_drawn():
+    one, tasks = learner("protonet"), tasks_for("protonet")
+    drawn = qs.evaluate(one, tasks, episodes=30)
+    listed = qs.evaluate(one, list(episode_list(tasks, 30)))
+    assert listed.episodes_hash == drawn.episodes_hash
+    torch.testing.assert_close(listed.scores, drawn.scores)
+    with pytest.raises(ValueError, match="at least 2 episodes, not 1"):
+        qs.evaluate(one, list(episode_list(tasks, 1)))
+
+
+def test_metrics_of_ones_own_are_scored_beside_the_others():
+    tasks = tasks_for("protonet")
+    asked = {"auc": qs.roc_auc, "gain": qs.delta_auprc, "queries": lambda _, query: query.y.shape[1] * torch.ones(20)}
+    found = qs.evaluate(learner("protonet"), tasks, episodes=20, metrics=asked)
+    assert len(found.scores["auc"]) == len(found.scores["gain"]) == 20
+    assert found.scores["queries"].unique().tolist() == [
+        tasks_for("protonet").sample(1, torch.Generator()).query.y.shape[1]
+    ]
+
+
+def test_rankings_of_two_classes_are_those_of_scikit_learn_and_padding_does_not_count():
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    generator = torch.Generator().manual_seed(0)
+    logits, y = torch.randn(3, 9, 2, generator=generator), torch.tensor([0, 1, 1, 0, 0, 0, 1, 0, 1]).expand(3, 9)
+    mask = torch.arange(9).expand(3, 9) < torch.tensor([9, 7, 1])[:, None]
+    query, predicted = qs.Examples(torch.zeros(3, 9, 1), y, 2, mask=mask), qs.categorical(logits)
+    auc, gain = qs.roc_auc(predicted, query), qs.delta_auprc(predicted, query)
+    for t, count in enumerate((9, 7)):
+        right, told = y[t, :count].numpy(), predicted.probs[t, :count, 1].double().numpy()
+        assert auc[t].item() == pytest.approx(roc_auc_score(right, told))
+        assert gain[t].item() == pytest.approx(average_precision_score(right, told) - right.mean())
+    assert auc[2].isnan()  # of one class alone
+    assert gain[2].isnan()
+
+
+def test_rankings_of_many_classes_are_the_mean_of_each_against_the_others():
+    from sklearn.metrics import roc_auc_score
+
+    y = torch.tensor([[0, 1, 2, 0, 1, 2, 2]])
+    predicted = qs.categorical(torch.randn(1, 7, 3, generator=torch.Generator().manual_seed(0)))
+    told = predicted.probs[0].double()
+    expected = roc_auc_score(y[0], told / told.sum(1, keepdim=True), multi_class="ovr")
+    assert qs.roc_auc(predicted, qs.Examples(torch.zeros(1, 7, 1), y, 3)).item() == pytest.approx(expected)
+    with pytest.raises(TypeError, match="classes are ranked by their probabilities; Independent has none"):
+        qs.roc_auc(qs.gaussian(torch.zeros(1, 7, 1)), qs.Examples(torch.zeros(1, 7, 1), torch.zeros(1, 7, 1)))

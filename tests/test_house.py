@@ -24,6 +24,7 @@ ROOMS = [
     ["embedded"],
     ["left_out"],
     ["more_examples"],
+    ["scores"],
     ["evaluation"],
     ["confidence", "none_of_these"],
     ["calibration"],

@@ -91,3 +91,15 @@ def test_means_are_damped_and_a_users_is_of_what_items_leave(benchmark, tmp_path
     new = (~split.known).nonzero().flatten()
     assert len(set(user_mean(split)(one.support, one.user, new).tolist())) == 1
     np.testing.assert_allclose(found.item[new], 0)
+
+
+def test_a_page_without_a_place_for_a_table_is_left_as_it_is(benchmark, tmp_path):
+    from page_parts import fill
+
+    page = tmp_path / "page.md"
+    page.write_text("<!-- errors -->\nold\n<!-- end of errors -->\n")
+    with pytest.raises(ValueError, match="has no place between <!-- costs --> and <!-- end of costs -->"):
+        fill(page, {"errors": "new", "costs": "new"})
+    assert "old" in page.read_text()
+    fill(page, {"errors": "new"})
+    assert page.read_text() == "<!-- errors -->\nnew\n<!-- end of errors -->\n"

@@ -20,7 +20,7 @@ from quickstudy.encoders.ratings import RatingEncoder
 from quickstudy.encoders.resnet12 import ResNet12
 from quickstudy.engine import Engine
 from quickstudy.estimators import Answered, FewShotClassifier
-from quickstudy.evaluation import Evaluation, Interval, evaluate, interval
+from quickstudy.evaluation import Evaluation, evaluate
 from quickstudy.export import export_adaptation, export_classifier
 from quickstudy.methods.bayesian.abml import ABML
 from quickstudy.methods.bayesian.alpaca import ALPaCA
@@ -60,6 +60,7 @@ from quickstudy.methods.transfer.transductive_fine_tune import TransductiveFineT
 from quickstudy.none_of_these import strangers
 from quickstudy.ready import load
 from quickstudy.regressor import FewShotRegressor
+from quickstudy.scores import Interval, delta_auprc, interval, roc_auc
 from quickstudy.shipping import load_task, save_task
 from quickstudy.task_norm import TaskNormalized
 from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, TableColumns, TableRows, Tasks, UserRatings
@@ -134,6 +135,7 @@ __all__ = [
     "categorical",
     "cold_start",
     "compare",
+    "delta_auprc",
     "digits",
     "evaluate",
     "export_adaptation",
@@ -152,6 +154,7 @@ __all__ = [
     "movielens",
     "omniglot",
     "pack_folder",
+    "roc_auc",
     "save_arrow",
     "save_learner",
     "save_memory",

@@ -14,8 +14,9 @@ from torch import Tensor
 from quickstudy.confidence import Confidence, fit_confidence
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.engine import Engine
-from quickstudy.evaluation import Evaluation, Interval, episode_list, evaluate, interval
+from quickstudy.evaluation import Evaluation, episode_list, evaluate
 from quickstudy.none_of_these import has_strangers, strangers
+from quickstudy.scores import Interval, interval
 from quickstudy.tasks import FewShot, Tasks
 from quickstudy.training import Progress, Validation, adam, train
 

@@ -15,10 +15,10 @@ from quickstudy.confidence import check_share
 from quickstudy.conformal import Own, of_own, sets, share_less_unlike, unlike_seen
 from quickstudy.contract import Examples
 from quickstudy.estimator_inputs import checked, told_of_gaps
-from quickstudy.evaluation import tempered
 from quickstudy.more_examples import Curve, more_examples
 from quickstudy.none_of_these import predicted_and_seen
 from quickstudy.ready import opened
+from quickstudy.scores import tempered
 from quickstudy.tensors import known, widest
 
 

@@ -1,22 +1,23 @@
-"""How well a learner learns new tasks: scores per episode, intervals over episodes, calibration."""
+"""How well a learner learns new tasks: its scores on the same episodes as every other's."""
 
 import hashlib
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.distributions import Categorical, Distribution
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
+from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.embedded import embedded
 from quickstudy.engine import Engine, channels_last, probe
+from quickstudy.scores import Interval, Metric, calibration_error, interval, score, sets, tempered
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
 
@@ -24,44 +25,6 @@ Result = TypeVar("Result")
 
 CHUNK = 20
 """Episodes drawn from one seed; part of what defines an episode list, whatever the machine."""
-BINS = 15
-"""Bins of equal width over confidence, for the calibration error and the reliability diagram."""
-
-
-class Interval(NamedTuple):
-    """A mean and the half-width of its 95% interval."""
-
-    mean: float
-    half_width: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.2%} ± {self.half_width:.2%}"
-
-    def plain(self, digits: int = 3) -> str:
-        """For scores that are no fractions, such as nats."""
-        return f"{self.mean:.{digits}f} ± {self.half_width:.{digits}f}"
-
-
-def interval(scores: Float[Tensor, " task"]) -> Interval:
-    """Mean score over tasks, with the 95% interval that few-shot papers print after the ± sign.
-
-    The half-width is 1.96 s / sqrt(T), with s the unbiased standard deviation *across tasks*: the task is the unit
-    that was sampled, not the query example. The difference of two learners on the same episodes is such a score too.
-
-    Args:
-        scores: One score per task, e.g. accuracies in [0, 1].
-
-    Raises:
-        ValueError: Fewer than two tasks, from which no spread can be told.
-
-    Example:
-        >>> print(interval(torch.tensor([0.4, 0.6, 0.5, 0.5])))
-        50.00% ± 8.00%
-    """
-    if len(scores) < 2:
-        raise ValueError(f"an interval needs at least 2 episodes, not {len(scores)}.")
-    scores = scores.double()
-    return Interval(scores.mean().item(), 1.96 * scores.std().item() / len(scores) ** 0.5)
 
 
 @dataclass(frozen=True)
@@ -71,7 +34,7 @@ class Evaluation:
     Args:
         scores: One score per episode: "accuracy" (a fraction) or "squared_error", and "log_likelihood" (nats per
             query, higher is better). With a threshold also "covered", the share of queries whose set holds the right
-            class, and "set_size", the classes of a set.
+            class, and "set_size", the classes of a set. And those that were asked for by `metrics`.
         bins: Classification only, rows of (queries, sum of confidences, number correct) per bin of confidence.
         adapt_seconds: Median time to learn one task from its examples.
         episodes_hash: SHA-256 over the episodes themselves: equal hashes, equal tests.
@@ -153,10 +116,6 @@ class Evaluation:
         return str(self.result) if self.ways else self.result.plain()
 
 
-def calibration_error(bins: Float[Tensor, "bin 3"]) -> float:
-    return ((bins[:, 1] - bins[:, 2]).abs().sum() / bins[:, 0].sum()).item()
-
-
 def episode_list(tasks: Tasks, episodes: int, seed: int = 0) -> Iterator[Episodes]:
     """The fixed test episodes of a seed, in chunks; a shorter list is the beginning of a longer one."""
     for chunk, start in enumerate(range(0, episodes, CHUNK)):
@@ -166,12 +125,13 @@ def episode_list(tasks: Tasks, episodes: int, seed: int = 0) -> Iterator[Episode
 @torch.no_grad()
 def evaluate(
     learner: MetaLearner,
-    tasks: Tasks,
+    tasks: Tasks | Sequence[Episodes],
     *,
     episodes: int = 1000,
     seed: int = 0,
     temperature: float | None = None,
     threshold: float | None = None,
+    metrics: Mapping[str, Metric] = MappingProxyType({}),
     engine: Engine | None = None,
     fabric: Fabric | None = None,
 ) -> Evaluation:
@@ -181,40 +141,44 @@ def evaluate(
 
     Args:
         learner: Evaluated as it is, in evaluation mode; it is left in the mode it was in.
-        tasks: Where the episodes come from.
-        episodes: Their number, at least 2.
-        seed: Which list of episodes.
+        tasks: Where the episodes come from; or the episodes themselves, a list of batches, all of which are evaluated.
+        episodes: How many are drawn from tasks, at least 2.
+        seed: Which list of episodes is drawn.
         temperature: Classification only, such as `fit_temperature` finds: what confidences are worth is told for logits
             divided by it too.
         threshold: Classification only, such as `fit_confidence` finds: a query's prediction set is the classes that
             have this probability, tempered where there is a temperature.
+        metrics: Further scores by name, such as `{"auc": qs.roc_auc}`; of answers as they are, not tempered.
         engine: How to compute it; found by a short probe unless given.
         fabric: Launched; with several processes each evaluates its share, and all return the whole.
 
     Raises:
         ValueError: Fewer than 2 episodes.
     """
-    if episodes < 2:
-        raise ValueError(f"an interval needs at least 2 episodes, not {episodes}.")
+    listed = None if isinstance(tasks, Tasks) else tasks
+    count = episodes if listed is None else sum(len(batch) for batch in listed)
+    if count < 2:
+        raise ValueError(f"an interval needs at least 2 episodes, not {count}.")
     training = learner.training
     learner.eval()
     channels_last(learner)
     digest, results, ways = hashlib.sha256(), {}, []
-    levels = (temperature, threshold)
-    light = embedded(learner, tasks, fabric.device if fabric else "cpu")
+    asked = Asked(temperature, threshold, metrics)
+    light = embedded(learner, tasks, fabric.device if fabric else "cpu") if isinstance(tasks, Tasks) else None
     rank, world = rank_and_world(fabric)
-    for chunk, batch in enumerate(episode_list(tasks, episodes, seed)):
+    drawn = episode_list(tasks, episodes, seed) if isinstance(tasks, Tasks) else tasks
+    for chunk, batch in enumerate(drawn):
         for tensor in (batch.support.x, batch.support.y, batch.query.x, batch.query.y):
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         ways += [batch.support.ways] * len(batch)
         if chunk % world == rank:
             batch = fabric.to_device(batch) if fabric else batch
-            engine = engine or probe(learner, batch, partial(evaluate_batch, learner, levels))
+            engine = engine or probe(learner, batch, partial(evaluate_batch, learner, asked))
             if light and results:  # the first is evaluated from its examples, and tells how long that takes
                 embeddings = light.sample(CHUNK, seeded(seed, "episodes", chunk), engine)[: len(batch)]
-                results[chunk] = (*evaluate_batch(light.learner, levels, engine, embeddings)[:2], None)
+                results[chunk] = (*evaluate_batch(light.learner, asked, engine, embeddings)[:2], None)
             else:
-                results[chunk] = evaluate_batch(learner, levels, engine, batch)
+                results[chunk] = evaluate_batch(learner, asked, engine, batch)
     learner.train(training)
     ordered = gathered(results, world)
     bins = None if None in ways else torch.stack([result[1] for result in ordered]).sum(0)
@@ -245,83 +209,40 @@ def gathered(results: dict[int, Result], world: int) -> list[Result]:
     return [every[number] for number in sorted(every)]
 
 
-Levels = tuple[float | None, float | None]
-"""The temperature, and the threshold of prediction sets."""
+class Asked(NamedTuple):
+    """What is asked for beside the scores of every evaluation; see `evaluate`."""
+
+    temperature: float | None
+    threshold: float | None
+    metrics: Mapping[str, Metric]
+
+
 Scores = tuple[dict[str, Tensor], Tensor | None, float]
 """Scores per episode, reliability bins [as they are and perhaps tempered, bin, 3], seconds of adaptation per task."""
 
 
-def evaluate_batch(learner: MetaLearner, levels: Levels, engine: Engine, batch: Episodes) -> Scores:
+def evaluate_batch(learner: MetaLearner, asked: Asked, engine: Engine, batch: Episodes) -> Scores:
     """What is found of a batch, whose tasks the engine spreads over chunks and threads."""
-    found = engine.each(learner, partial(evaluate_chunk, levels), engine.split(batch))
+    found = engine.each(learner, partial(evaluate_chunk, asked), engine.split(batch))
     scores = {name: torch.cat([chunk[0][name] for chunk in found]) for name in found[0][0]}
     bins = [chunk[1] for chunk in found if chunk[1] is not None]
     return scores, torch.stack(bins).sum(0) if bins else None, statistics.median(chunk[2] for chunk in found)
 
 
-def evaluate_chunk(levels: Levels, learner: MetaLearner, batch: Episodes) -> Scores:
-    temperature, threshold = levels
+def evaluate_chunk(asked: Asked, learner: MetaLearner, batch: Episodes) -> Scores:
     start = time.perf_counter()
     memory = learner.adapt(batch.support)
     seconds = (time.perf_counter() - start) / len(batch)
     predicted = learner.predict(memory, batch.query.x)
     scores, bins = score(predicted, batch.query)
+    scores |= {name: metric(predicted, batch.query) for name, metric in asked.metrics.items()}
     every = [bins]
-    if temperature is not None:
-        predicted = tempered(predicted, temperature)
+    if asked.temperature is not None:
+        predicted = tempered(predicted, asked.temperature)
         then, bins = score(predicted, batch.query)
         scores["tempered_log_likelihood"] = then["log_likelihood"]
         every.append(bins)
-    if threshold is not None:
-        scores |= sets(predicted, threshold, batch.query)
+    if asked.threshold is not None:
+        scores |= sets(predicted, asked.threshold, batch.query)
     known = [bins for bins in every if bins is not None]
     return {name: values.cpu() for name, values in scores.items()}, torch.stack(known) if known else None, seconds
-
-
-def tempered(predicted: Distribution, temperature: float) -> Distribution:
-    """A distribution over classes with its logits divided by a temperature: surer below 1, less sure above.
-
-    Raises:
-        TypeError: A distribution over numbers.
-    """
-    if not isinstance(predicted, Categorical):
-        raise TypeError(f"a temperature divides the logits of classes; {type(predicted).__name__} has none.")
-    return categorical(predicted.logits / temperature)
-
-
-def sets(predicted: Distribution, threshold: float, query: Examples) -> dict[str, Tensor]:
-    """Scores per episode of the sets of classes that have this probability: whether right, and how large.
-
-    Raises:
-        TypeError: A distribution over numbers.
-    """
-    if not isinstance(predicted, Categorical):
-        raise TypeError(f"a prediction set is of classes; {type(predicted).__name__} has none.")
-    within = predicted.probs >= threshold  # [T, Q, W]
-    right = within.gather(-1, query.y[..., None])[..., 0]
-    return {"covered": mean_over(query, right.float()), "set_size": mean_over(query, within.sum(-1).float())}
-
-
-def mean_over(examples: Examples, values: Float[Tensor, "task example"]) -> Float[Tensor, " task"]:
-    """The mean over the examples of each task that exist."""
-    exists = valid(examples)
-    return values.where(exists, 0).sum(1) / exists.sum(1)
-
-
-def score(predicted: Distribution, query: Examples) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Scores per episode, and for classification the reliability bins."""
-    exists = valid(query)
-    scores = {"log_likelihood": mean_over(query, predicted.log_prob(query.y))}
-    if query.ways is None:
-        return {"squared_error": mean_over(query, (predicted.mean - query.y).square().sum(-1)), **scores}, None
-    confidence, answer = predicted.probs.max(-1)  # pyright: ignore[reportAttributeAccessIssue]
-    correct = (answer == query.y).to(confidence.dtype)
-    return {"accuracy": mean_over(query, correct), **scores}, reliability(confidence[exists], correct[exists])
-
-
-def reliability(confidence: Float[Tensor, " query"], correct: Float[Tensor, " query"]) -> Float[Tensor, "bin 3"]:
-    """Rows of (queries, sum of confidences, number correct), one per bin of equal width over (0, 1]."""
-    confidence, correct = confidence.double().cpu(), correct.double().cpu()
-    which = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
-    values = torch.stack([torch.ones_like(confidence), confidence, correct], -1)  # [Q, 3]
-    return torch.zeros(BINS, 3, dtype=torch.float64).index_add_(0, which, values)

@@ -22,10 +22,10 @@ from quickstudy.encoders.molecules import MoleculeEncoder
 from quickstudy.encoders.pictures import PictureEncoder
 from quickstudy.encoders.texts import TextEncoder
 from quickstudy.estimators import FewShotClassifier
-from quickstudy.evaluation import tempered
 from quickstudy.inputs import Drawings, Fixed, Pixels
 from quickstudy.onnx_graph import Unexportable, graph
 from quickstudy.ready import Ready, opened
+from quickstudy.scores import tempered
 from quickstudy.tensors import known, out_features, widest
 
 Shape = Sequence[int | None]

@@ -24,8 +24,9 @@ from quickstudy.catalogue import FAMILIES, METHODS, Method
 from quickstudy.comparison import Comparison
 from quickstudy.confidence import MISSED
 from quickstudy.contract import Examples
-from quickstudy.evaluation import Evaluation, Interval, interval
+from quickstudy.evaluation import Evaluation
 from quickstudy.none_of_these import SOFTMAX, UNLIKE
+from quickstudy.scores import Interval, interval
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5578d", "#c98500", "#6a4c93", "#6b705c", "#3a9bd5")
 SHAPES = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))  # in plots; in text

@@ -1,0 +1,24 @@
+"""Pages of docs/ whose tables are written into their places: between two comments with a table's name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from quickstudy.atomic import write_atomically
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def fill(page: Path, parts: Mapping[str, str]) -> None:
+    """Puts each part between `<!-- NAME -->` and `<!-- end of NAME -->`, in place of what is there.
+
+    Raises:
+        ValueError: A page without such a place; nothing is written.
+    """
+    text = page.read_text()
+    for name, part in parts.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        if begin not in text or end not in text:
+            raise ValueError(f"{page} has no place between {begin} and {end}; put these two lines where it shall be.")
+        before, after = text.split(begin)[0], text.split(end)[1]
+        text = f"{before}{begin}\n{part}\n{end}{after}"
+    write_atomically(page, text.encode())

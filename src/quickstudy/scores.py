@@ -1,0 +1,153 @@
+"""What answers are worth: scores per task, intervals over tasks, calibration."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Categorical, Distribution
+
+from quickstudy.contract import Examples, categorical, valid
+
+BINS = 15
+"""Bins of equal width over confidence, for the calibration error and the reliability diagram."""
+
+Metric: TypeAlias = Callable[[Distribution, Examples], Float[Tensor, " task"]]
+"""A score of each task, from what was predicted of its queries and the queries themselves."""
+
+
+class Interval(NamedTuple):
+    """A mean and the half-width of its 95% interval."""
+
+    mean: float
+    half_width: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2%} ± {self.half_width:.2%}"
+
+    def plain(self, digits: int = 3) -> str:
+        """For scores that are no fractions, such as nats."""
+        return f"{self.mean:.{digits}f} ± {self.half_width:.{digits}f}"
+
+
+def interval(scores: Float[Tensor, " task"]) -> Interval:
+    """Mean score over tasks, with the 95% interval that few-shot papers print after the ± sign.
+
+    The half-width is 1.96 s / sqrt(T), with s the unbiased standard deviation *across tasks*: the task is the unit
+    that was sampled, not the query example. The difference of two learners on the same episodes is such a score too.
+
+    Args:
+        scores: One score per task, e.g. accuracies in [0, 1].
+
+    Raises:
+        ValueError: Fewer than two tasks, from which no spread can be told.
+
+    Example:
+        >>> print(interval(torch.tensor([0.4, 0.6, 0.5, 0.5])))
+        50.00% ± 8.00%
+    """
+    if len(scores) < 2:
+        raise ValueError(f"an interval needs at least 2 episodes, not {len(scores)}.")
+    scores = scores.double()
+    return Interval(scores.mean().item(), 1.96 * scores.std().item() / len(scores) ** 0.5)
+
+
+def calibration_error(bins: Float[Tensor, "bin 3"]) -> float:
+    return ((bins[:, 1] - bins[:, 2]).abs().sum() / bins[:, 0].sum()).item()
+
+
+def tempered(predicted: Distribution, temperature: float) -> Distribution:
+    """A distribution over classes with its logits divided by a temperature: surer below 1, less sure above.
+
+    Raises:
+        TypeError: A distribution over numbers.
+    """
+    if not isinstance(predicted, Categorical):
+        raise TypeError(f"a temperature divides the logits of classes; {type(predicted).__name__} has none.")
+    return categorical(predicted.logits / temperature)
+
+
+def sets(predicted: Distribution, threshold: float, query: Examples) -> dict[str, Tensor]:
+    """Scores per episode of the sets of classes that have this probability: whether right, and how large.
+
+    Raises:
+        TypeError: A distribution over numbers.
+    """
+    if not isinstance(predicted, Categorical):
+        raise TypeError(f"a prediction set is of classes; {type(predicted).__name__} has none.")
+    within = predicted.probs >= threshold  # [T, Q, W]
+    right = within.gather(-1, query.y[..., None])[..., 0]
+    return {"covered": mean_over(query, right.float()), "set_size": mean_over(query, within.sum(-1).float())}
+
+
+def mean_over(examples: Examples, values: Float[Tensor, "task example"]) -> Float[Tensor, " task"]:
+    """The mean over the examples of each task that exist."""
+    exists = valid(examples)
+    return values.where(exists, 0).sum(1) / exists.sum(1)
+
+
+def score(predicted: Distribution, query: Examples) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Scores per episode, and for classification the reliability bins."""
+    exists = valid(query)
+    scores = {"log_likelihood": mean_over(query, predicted.log_prob(query.y))}
+    if query.ways is None:
+        return {"squared_error": mean_over(query, (predicted.mean - query.y).square().sum(-1)), **scores}, None
+    confidence, answer = predicted.probs.max(-1)  # pyright: ignore[reportAttributeAccessIssue]
+    correct = (answer == query.y).to(confidence.dtype)
+    return {"accuracy": mean_over(query, correct), **scores}, reliability(confidence[exists], correct[exists])
+
+
+def reliability(confidence: Float[Tensor, " query"], correct: Float[Tensor, " query"]) -> Float[Tensor, "bin 3"]:
+    """Rows of (queries, sum of confidences, number correct), one per bin of equal width over (0, 1]."""
+    confidence, correct = confidence.double().cpu(), correct.double().cpu()
+    which = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+    values = torch.stack([torch.ones_like(confidence), confidence, correct], -1)  # [Q, 3]
+    return torch.zeros(BINS, 3, dtype=torch.float64).index_add_(0, which, values)
+
+
+def roc_auc(predicted: Distribution, query: Examples) -> Float[Tensor, " task"]:
+    """The area under the ROC curve of each task: of class 1 with two classes, else the mean over classes of each
+    against the others.
+
+    A task whose queries are of one class alone has none: NaN.
+
+    Raises:
+        TypeError: A distribution over numbers.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    return of_each_class(predicted, query, lambda right, probability: float(roc_auc_score(right, probability)))
+
+
+def delta_auprc(predicted: Distribution, query: Examples) -> Float[Tensor, " task"]:
+    """The average precision of each task, minus the share of its positives: what guessing would have.
+
+    Of class 1 with two classes, else the mean over classes (Stanley et al., 2021, FS-Mol).
+    https://openreview.net/forum?id=701FtuyLlAd
+
+    Raises:
+        TypeError: A distribution over numbers.
+    """
+    from sklearn.metrics import average_precision_score
+
+    return of_each_class(
+        predicted, query, lambda right, probability: float(average_precision_score(right, probability) - right.mean())
+    )
+
+
+def of_each_class(
+    predicted: Distribution, query: Examples, score: Callable[[np.ndarray, np.ndarray], float]
+) -> Float[Tensor, " task"]:
+    """The mean over the classes of each task of a score of that class; of class 1 alone where there are two."""
+    if not isinstance(predicted, Categorical):
+        raise TypeError(f"classes are ranked by their probabilities; {type(predicted).__name__} has none.")
+    found = []
+    for probabilities, y, exists in zip(predicted.probs, query.y, valid(query), strict=True):
+        told, right = probabilities[exists].double().cpu().numpy(), y[exists].cpu().numpy()
+        ways = (1,) if told.shape[-1] == 2 else range(told.shape[-1])
+        both = all(0 < (right == way).sum() < len(right) for way in ways)
+        each = [score(right == way, told[:, way]) for way in ways] if both else [float("nan")]
+        found.append(sum(each) / len(each))
+    return torch.tensor(found, dtype=torch.float64)
