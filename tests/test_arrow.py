@@ -66,3 +66,11 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"pip install 'quickstudy\[arrow\]'"):
         qs.save_arrow(toy_data(), tmp_path / "toy.arrow")
+
+
+def test_origins_are_written_too(tmp_path):
+    data = qs.LabelledData(
+        "few", torch.zeros(4, 1, 2, 2), torch.arange(4) % 2, ("a", "b"), origins=torch.tensor([3, 1, 0, 3])
+    )
+    qs.save_arrow(data, tmp_path / "few.arrow")
+    assert qs.arrow_data(tmp_path / "few.arrow").origins.tolist() == [3, 1, 0, 3]

@@ -4,7 +4,7 @@ from learners import toy_data
 
 import quickstudy as qs
 from quickstudy.seeds import seeded
-from quickstudy.tasks import crop, flip, mixup, rotate
+from quickstudy.tasks import crop, cutmix, cutout, either, flip, mixup, rotate
 from quickstudy.tasks.augmented import beta
 
 X = torch.rand(3, 4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -69,3 +69,33 @@ def test_augmented_tasks_are_a_function_of_the_seed_and_keep_their_labels():
     assert torch.equal(one.query.y, before.query.y)
     assert one.query.x.shape == before.query.x.shape
     assert isinstance(tasks, qs.Tasks)
+
+
+def test_cutmix_takes_a_rectangle_of_less_than_half_from_another_image_of_the_task():
+    x = torch.arange(1.0, 9).view(2, 4, 1, 1, 1).expand(2, 4, 1, 20, 20).repeat(1, 10, 1, 1, 1)
+    found = cutmix(1.0)(x, seeded(0, 1))
+    strange, shapes = found != x, set()
+    for task, images in enumerate(strange):
+        for n, image in enumerate(images[:, 0]):
+            rows, columns = image.any(1).sum(), image.any(0).sum()
+            assert image.sum() == rows * columns <= 0.55 * 400  # a rectangle; half of the area, up to whole pixels
+            assert found[task, n, 0][image].unique().numel() <= 1
+            shapes.add((int(rows), int(columns)))
+    assert len(shapes) > 20
+    assert set(found[0].unique().tolist()) <= {1.0, 2.0, 3.0, 4.0}  # of its own task
+
+
+def test_cutout_leaves_a_rectangle_of_zeros_of_the_share_asked_where_it_lies_within():
+    found = cutout(0.25)(torch.ones(4, 100, 2, 20, 20), seeded(0, 1))
+    gone = (found == 0).float().mean((2, 3, 4)).flatten()
+    assert gone.max() == pytest.approx(0.25)
+    assert (gone > 0).all()
+    assert torch.equal(found[:, :, 0], found[:, :, 1])  # of all channels
+
+
+def test_either_changes_each_image_by_one_of_some():
+    found = either(lambda x, _: x + 1, lambda x, _: x + 2)(torch.zeros(1, 400, 1, 2, 2), seeded(0, 1))
+    each = found[0].flatten(1)
+    assert torch.equal(each.min(1).values, each.max(1).values)
+    assert 150 < (each[:, 0] == 1).sum() < 250
+    assert (each[:, 0] == 2).sum() == 400 - (each[:, 0] == 1).sum()

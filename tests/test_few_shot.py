@@ -124,3 +124,60 @@ def test_sinusoids_are_sine_waves_of_the_papers_range():
     assert 4.8 < amplitude.max() <= 5 + 1e-3
     assert phase.min() >= -1e-3
     assert 3.0 < phase.max() <= torch.pi + 1e-3
+
+
+def of_patients(*counts: list[int]) -> qs.LabelledData:
+    """Classes whose examples come from patients, so many of each; a patient is of one class."""
+    y = torch.cat([torch.full([sum(some)], c) for c, some in enumerate(counts)])
+    patients = torch.arange(sum(map(len, counts))).repeat_interleave(torch.tensor([n for some in counts for n in some]))
+    x = torch.stack([patients.float(), torch.arange(len(y)).float()], 1)
+    return qs.LabelledData("patients", x, y, tuple(f"class{c}" for c in range(len(counts))), origins=patients)
+
+
+def test_no_patient_is_both_learned_from_and_asked_about_when_they_are_kept_apart():
+    data = of_patients([9, 9], [5, 4, 3], [2] * 6, [20, 1, 1, 1])
+    for tasks, mixed in ((qs.FewShot(data, 3, (1, 3), 3, apart=True), False), (qs.FewShot(data, 3, 3, 3), True)):
+        episodes = tasks.sample(200, seeded(0, 0))
+        both = [
+            set(support[:, 0].tolist()) & set(query[:, 0].tolist())
+            for support, query in zip(episodes.support.x, episodes.query.x, strict=True)
+        ]
+        assert any(both) == mixed
+        rows = torch.cat([episodes.support.x, episodes.query.x], 1)[..., 1]
+        assert all(len(set(row.tolist())) == len(row) for row in rows)
+        assert torch.equal(data.y[episodes.query.x[..., 1].long()], episodes.query.classes)
+
+
+def test_a_patient_of_several_classes_is_on_one_side_of_a_task():
+    y = torch.arange(3).repeat_interleave(12)
+    data = qs.LabelledData("shared", y[:, None].float(), y, ("a", "b", "c"), origins=torch.arange(4).repeat(9))
+    tasks = qs.FewShot(data, 3, 3, 3, apart=True)
+    _, rows = tasks.draw(100, seeded(0, 0))
+    support, query = data.origins[rows[..., :3]].flatten(1), data.origins[rows[..., 3:]].flatten(1)
+    assert not (support[:, :, None] == query[:, None]).any()
+
+
+def test_classes_that_cannot_be_kept_apart_are_told():
+    with pytest.raises(
+        ValueError, match="the 1 origins of class 'class1' cannot be divided into 2 support and 3 query"
+    ):
+        qs.FewShot(of_patients([9, 9], [18]), 2, 2, 3, apart=True)
+    with pytest.raises(ValueError, match="numbered does not tell the origins of its examples; pass origins="):
+        qs.FewShot(numbered(), 2, 2, 3, apart=True)
+
+
+def test_origins_stay_with_their_examples():
+    data = of_patients([2, 3], [4, 1], [1, 5])
+    chosen = data.select([2, 0])
+    assert torch.equal(chosen.origins.float(), chosen.x[:, 0])
+    pictures = qs.LabelledData(
+        "turned", torch.rand(4, 1, 3, 3), torch.arange(4) % 2, ("a", "b"), origins=torch.arange(4)
+    )
+    assert torch.equal(pictures.rotated().origins, torch.arange(4).repeat(4))
+
+
+def test_data_whose_parts_do_not_belong_together_are_refused():
+    with pytest.raises(
+        ValueError, match="2 classes with 3 groups; each example needs one label and origin, each class"
+    ):
+        qs.LabelledData("few", torch.zeros(4, 1), torch.arange(4) % 2, ("a", "b"), ("x", "y", "z"))

@@ -38,7 +38,14 @@ def strangers(
         ValueError: No class is left to be the stranger.
     """
     low, high = tasks.ways
-    wider = FewShot(tasks.data, (low + 1, high + 1), tasks.shots, tasks.queries, within_groups=tasks.within_groups)
+    wider = FewShot(
+        tasks.data,
+        (low + 1, high + 1),
+        tasks.shots,
+        tasks.queries,
+        within_groups=tasks.within_groups,
+        apart=tasks.apart,
+    )
     training = learner.training
     learner.eval()
     channels_last(learner)

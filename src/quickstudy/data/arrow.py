@@ -36,7 +36,7 @@ class Unpacked(NamedTuple):
 
 
 def save_arrow(data: LabelledData, path: str | Path) -> None:
-    """Writes labelled data as one record batch of an Arrow IPC file, with columns x (bytes) and y.
+    """Writes labelled data as one record batch of an Arrow IPC file, with columns x (bytes), y and perhaps origin.
 
     Raises:
         ValueError: Data that are memory-mapped already.
@@ -45,7 +45,8 @@ def save_arrow(data: LabelledData, path: str | Path) -> None:
     if isinstance(data.x, Mapped):
         raise ValueError(f"{data.name} is memory-mapped already, in an Arrow file.")
     about = {"name": data.name, "classes": data.classes, "groups": data.groups}
-    _write(Path(path), data.x.numpy(), data.y.numpy(), about)
+    origins = None if data.origins is None else data.origins.numpy()
+    _write(Path(path), data.x.numpy(), data.y.numpy(), about, origins)
 
 
 def pack_folder(folder: str | Path, path: str | Path, *, size: int = 84, colour: bool = True) -> None:
@@ -123,8 +124,9 @@ def _mapped(path: Path) -> tuple[LabelledData, dict]:
         x = torch.from_numpy(np.frombuffer(batch["x"].buffers()[1], about["dtype"]))
     groups = about["groups"] and tuple(about["groups"])
     y = torch.from_numpy(batch["y"].to_numpy().copy())
+    origins = torch.from_numpy(batch["origin"].to_numpy().copy()) if "origin" in batch.schema.names else None
     x = Mapped(x.view(-1, *about["shape"]), torch.arange(len(y)))
-    return LabelledData(about["name"], x, y, tuple(about["classes"]), groups), about
+    return LabelledData(about["name"], x, y, tuple(about["classes"]), groups, origins), about
 
 
 def _writable(path: Path) -> bool:
@@ -152,19 +154,23 @@ def _pack(data: Unpacked, path: Path, key: str | None = None) -> None:
         _write(path, x, y, {"name": data.name, "classes": classes.tolist(), "groups": groups, "key": key})
 
 
-def _write(path: Path, x: np.ndarray, y: np.ndarray, about: dict) -> None:
+def _write(path: Path, x: np.ndarray, y: np.ndarray, about: dict, origins: np.ndarray | None = None) -> None:
     pa = _pyarrow()
     bytes_each = x[0].nbytes
     rows = pa.FixedSizeBinaryArray.from_buffers(pa.binary(bytes_each), len(x), [None, pa.py_buffer(x)])
     about = {**about, "shape": x.shape[1:], "dtype": str(x.dtype)}
     fields = [pa.field("x", pa.binary(bytes_each)), pa.field("y", pa.int64())]
+    columns = [rows, pa.array(y)]
+    if origins is not None:
+        fields.append(pa.field("origin", pa.int64()))
+        columns.append(pa.array(origins))
     schema = pa.schema(fields, metadata={"quickstudy": json.dumps(about)})
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:  # of this process alone
         part = Path(beside) / path.name
         with open(part, "wb") as sink:
             with pa.ipc.new_file(sink, schema) as writer:
-                writer.write_batch(pa.record_batch([rows, pa.array(y)], schema=schema))
+                writer.write_batch(pa.record_batch(columns, schema=schema))
             sink.flush()
             os.fsync(sink.fileno())
         part.replace(path)

@@ -53,6 +53,7 @@ class LabelledData:
         y: The class of each, as an index into `classes`.
         classes: Class names, without repetition.
         groups: The group of each class, such as its alphabet; None where there are none.
+        origins: What each example was taken from, such as a patient, as numbers from 0; None where it is not known.
 
     Raises:
         ValueError: Lengths that do not belong together, or a class name given twice.
@@ -63,12 +64,15 @@ class LabelledData:
     y: Int[Tensor, " example"]
     classes: tuple[str, ...]
     groups: tuple[str, ...] | None = None
+    origins: Int[Tensor, " example"] | None = None
 
     def __post_init__(self):
-        if len(self.x) != len(self.y) or (self.groups is not None and len(self.groups) != len(self.classes)):
+        labels, origins = len(self.y), len(self.y) if self.origins is None else len(self.origins)
+        groups = len(self.classes) if self.groups is None else len(self.groups)
+        if not len(self.x) == labels == origins or groups != len(self.classes):
             raise ValueError(
-                f"{self.name}: {len(self.x)} examples with {len(self.y)} labels, {len(self.classes)} classes with "
-                f"{self.groups and len(self.groups)} groups; each example needs one label, each class one group."
+                f"{self.name}: {len(self.x)} examples with {labels} labels and {origins} origins, {len(self.classes)} "
+                f"classes with {groups} groups; each example needs one label and origin, each class one group."
             )
         if len(set(self.classes)) != len(self.classes):
             twice = next(name for name in self.classes if self.classes.count(name) > 1)
@@ -104,6 +108,7 @@ class LabelledData:
             y[y >= 0],
             tuple(self.classes[c] for c in chosen),
             self.groups and tuple(self.groups[c] for c in chosen),
+            None if self.origins is None else self.origins[y >= 0],
         )
 
     def split(self, *fractions: float, seed: int = 0) -> tuple["LabelledData", ...]:
@@ -142,6 +147,7 @@ class LabelledData:
             torch.cat([self.y + turn * len(self.classes) for turn in turns]),
             tuple(f"{name}/rot{90 * turn:03d}" for turn in turns for name in self.classes),
             self.groups and self.groups * 4,
+            None if self.origins is None else self.origins.repeat(4),
         )
 
     def to(self, device: torch.device | str) -> "LabelledData":

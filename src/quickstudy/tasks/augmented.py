@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
@@ -91,12 +91,69 @@ def mixup(alpha: int | float) -> Augmentation:
     """
 
     def mix(x: Images, generator: torch.Generator) -> Images:
-        other = x.gather(1, _random(x, generator).argsort(1)[..., None, None, None].expand_as(x))
-        own = beta(alpha, x, generator)
-        own = torch.maximum(own, 1 - own)[..., None, None, None]
+        other = others(x, generator)
+        own = larger(alpha, x, generator)[..., None, None, None]
         return own * x + (1 - own) * other
 
     return mix
+
+
+def cutmix(alpha: int | float) -> Augmentation:
+    """Each image with a rectangle of another one of its set in it, after Yun et al. (2019).
+
+    The rectangle has the image's proportions, a share 1 - m of its area with m drawn as in `mixup`, and a centre
+    anywhere; what of it lies outside is lost. The label stays, as there. https://arxiv.org/abs/1905.04899
+    """
+
+    def mix(x: Images, generator: torch.Generator) -> Images:
+        other = others(x, generator)
+        return torch.where(rectangle(1 - larger(alpha, x, generator), x, generator), other, x)
+
+    return mix
+
+
+def cutout(share: float) -> Augmentation:
+    """Each image with a rectangle of this share of its area at zero, placed as in `cutmix` (DeVries & Taylor, 2017).
+
+    https://arxiv.org/abs/1708.04552
+    """
+    return lambda x, generator: x.where(~rectangle(torch.full(x.shape[:2], share), x, generator), 0)
+
+
+def either(*augmentations: Augmentation) -> Augmentation:
+    """Each image changed by one of these, drawn at random."""
+
+    def change(x: Images, generator: torch.Generator) -> Images:
+        which = (_random(x, generator) * len(augmentations)).long()[..., None, None, None]
+        for number, augmentation in enumerate(augmentations):
+            x = torch.where(which == number, augmentation(x, generator), x)
+        return x
+
+    return change
+
+
+def rectangle(
+    share: Float[Tensor, "task example"], x: Images, generator: torch.Generator
+) -> Bool[Tensor, "task example 1 height width"]:
+    """The pixels of a rectangle in each image, with this share of its area and a centre anywhere."""
+    side = share.to(x.device).sqrt()
+    across, down = (
+        ((torch.arange(length, device=x.device) + 0.5) / length - _random(x, generator)[..., None]).abs()
+        <= side[..., None] / 2
+        for length in (x.shape[-1], x.shape[-2])
+    )
+    return (down[..., :, None] & across[..., None, :])[:, :, None]
+
+
+def others(x: Images, generator: torch.Generator) -> Images:
+    """The images of each set in another order."""
+    return x.gather(1, _random(x, generator).argsort(1)[..., None, None, None].expand_as(x))
+
+
+def larger(alpha: int | float, x: Images, generator: torch.Generator) -> Float[Tensor, "task example"]:
+    """Draws from Beta(alpha, alpha), or one minus them, whichever is larger."""
+    own = beta(alpha, x, generator)
+    return torch.maximum(own, 1 - own)
 
 
 def beta(alpha: int | float, x: Images, generator: torch.Generator) -> Float[Tensor, "task example"]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from quickstudy.contract import Episodes, Examples
 from quickstudy.data.labelled import LabelledData
+from quickstudy.tasks.origins import draw_apart
 
 Range = int | tuple[int, int]
 
@@ -23,9 +24,10 @@ class FewShot:
         shots: Support examples of a class; a pair likewise.
         queries: Query examples of a class.
         within_groups: All classes of a task are of one group, such as one alphabet.
+        apart: The support and the query examples of a task are of different origins, such as patients.
 
     Raises:
-        ValueError: Too few classes, or a class with too few examples.
+        ValueError: Too few classes, or a class with too few examples, or, where they are kept apart, origins.
 
     Example:
         >>> data = LabelledData("toy", torch.rand(40, 1, 28, 28), torch.arange(40) % 8, tuple("abcdefgh"))
@@ -35,9 +37,16 @@ class FewShot:
     """
 
     def __init__(
-        self, data: LabelledData, ways: Range = 5, shots: Range = 1, queries: int = 15, *, within_groups: bool = False
+        self,
+        data: LabelledData,
+        ways: Range = 5,
+        shots: Range = 1,
+        queries: int = 15,
+        *,
+        within_groups: bool = False,
+        apart: bool = False,
     ):
-        self.data, self.queries, self.within_groups = data, queries, within_groups
+        self.data, self.queries, self.within_groups, self.apart = data, queries, within_groups, apart
         self.ways, self.shots = bounds("ways", ways, 2), bounds("shots", shots, 1)
         if queries < 1:
             raise ValueError(f"a task needs at least 1 query per class, not {queries}.")
@@ -51,6 +60,10 @@ class FewShot:
             )
         self.pools = self._pools(within_groups)
         self._weights = torch.tensor([float(len(pool)) for pool in self.pools])
+        if apart:  # of every class by itself
+            draw_apart(
+                data, torch.arange(len(data.classes))[:, None], self.shots[1], queries, torch.Generator().manual_seed(0)
+            )
 
     def _pools(self, within_groups: bool) -> list[Tensor]:
         """The sets of classes that a task may be drawn from."""
@@ -83,6 +96,8 @@ class FewShot:
             int(torch.randint(low, high + 1, (), generator=generator)) for low, high in (self.ways, self.shots)
         )
         classes = self._classes(tasks, ways, generator)  # [T, W]
+        if self.apart:
+            return classes, draw_apart(self.data, classes, shots, self.queries, generator)
         return classes, self._examples(classes, shots + self.queries, generator)
 
     def episodes(self, classes: Int[Tensor, "task way"], rows: Int[Tensor, "task way example"]) -> Episodes:
