@@ -8,7 +8,8 @@ from quickstudy.data.arrow import arrow_data, pack_folder, save_arrow
 from quickstudy.data.digits import digits
 from quickstudy.data.folder import image_folder
 from quickstudy.data.glyphs import glyphs
-from quickstudy.data.labelled import LabelledData
+from quickstudy.data.labelled import LabelledData, joined
+from quickstudy.data.medical import medical
 from quickstudy.data.mini_imagenet import mini_imagenet
 from quickstudy.data.movielens import movielens
 from quickstudy.data.omniglot import omniglot
@@ -146,10 +147,12 @@ __all__ = [
     "glyphs",
     "image_folder",
     "interval",
+    "joined",
     "load",
     "load_learner",
     "load_memory",
     "load_task",
+    "medical",
     "mini_imagenet",
     "movielens",
     "omniglot",

@@ -159,3 +159,28 @@ class LabelledData:
     def keep(self, wanted: Callable[[str], bool], name: str | None = None) -> "LabelledData":
         """The data of the classes whose name is wanted."""
         return self.select([c for c, class_name in enumerate(self.classes) if wanted(class_name)], name)
+
+
+def joined(name: str, *parts: LabelledData) -> LabelledData:
+    """All classes of several sets of data, each of which is a group, so that tasks can be drawn within one of them.
+
+    Raises:
+        ValueError: Examples of different shapes, or origins of some parts alone.
+    """
+    shapes = {tuple(part.x.shape[1:]) for part in parts}
+    if len(shapes) > 1 or len({part.origins is None for part in parts}) > 1:
+        raise ValueError(
+            f"{name}: examples of shapes {sorted(shapes)}, of which "
+            f"{sum(part.origins is not None for part in parts)} of {len(parts)} parts tell origins; all need the same."
+        )
+    ways = torch.tensor([0, *(len(part.classes) for part in parts)]).cumsum(0)
+    origins = [part.origins for part in parts if part.origins is not None]
+    before = torch.tensor([0, *(int(some.max()) + 1 for some in origins)]).cumsum(0)
+    return LabelledData(
+        name,
+        torch.cat([part.x.index_select(0, torch.arange(len(part))) for part in parts]),
+        torch.cat([part.y + start for part, start in zip(parts, ways[:-1], strict=True)]),
+        tuple(f"{part.name}/{one}" for part in parts for one in part.classes),
+        tuple(part.name for part in parts for _ in part.classes),
+        torch.cat([some + start for some, start in zip(origins, before, strict=False)]) if origins else None,
+    )

@@ -1,0 +1,137 @@
+"""The medical pictures, in files of the form that the clinics' have."""
+
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+import torch
+from PIL import Image
+
+import quickstudy as qs
+from quickstudy.data.medical import SOURCES
+
+TUMOURS = {"ductal_carcinoma": [9, 8, 7, 6], "adenosis": [4], "papillary_carcinoma": [3, 3, 3, 3]} | {
+    name: [5, 4, 4, 4] for name in ("tubular_adenoma", "fibroadenoma")
+}
+"""Pictures of each patient."""
+
+
+def picture(path: Path, shade: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (24, 20), (shade, 100, 200)).save(path)
+
+
+def breakhis(folder: Path, official: bool = True) -> Path:
+    """Tumours, as they unpack, or in folders of classes."""
+    for label, counts in TUMOURS.items():
+        for patient, count in enumerate(counts):
+            who = f"{label[:2]}{patient}AB".upper()
+            for n in range(count):
+                for zoom in (40, 200):
+                    place = f"histology_slides/breast/benign/SOB/{label}/SOB_B_A_14-{who}/{zoom}X"
+                    if official:
+                        picture(folder / "BreaKHis_v1" / place / f"SOB_B_A-14-{who}-{zoom}-{n:03}.png", patient)
+                if not official:
+                    picture(folder / "breakhis200x" / label / f"benign_{who}_{n:03}.jpg", patient)
+    return folder
+
+
+def zipped(folder: Path, path: Path) -> Path:
+    with ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.*")):
+            archive.write(file, file.relative_to(folder.parent))
+    return path
+
+
+def skin(folder: Path, known: int = 8) -> Path:
+    """Lesions, two pictures of each, in two zips with their table."""
+    rows, number = ["lesion_id,image_id,dx,dx_type,age,sex,localization"], 0
+    for label, lesions in {"nv": 8, "mel": 7, "akiec": 6, "df": 4, "vasc": 5}.items():
+        for lesion in range(lesions):
+            for part in (1, 2):
+                picture(folder / f"HAM10000_images_part_{part}" / f"ISIC_{number:07}.jpg", lesion)
+                rows.append(f"HAM_{label}{lesion},ISIC_{number:07},{label},histo,50,male,back")
+                number += 1
+    for part in (1, 2):
+        zipped(folder / f"HAM10000_images_part_{part}", folder / f"HAM10000_images_part_{part}.zip")
+    (folder / "HAM10000_metadata.csv").write_text("\n".join(rows[:known] if known < 8 else rows))
+    return folder
+
+
+def cells(folder: Path) -> Path:
+    for label, count in {"severe_dysplastic": 9, "light_dysplastic": 8, "normal_columnar": 6}.items():
+        for n in range(count):
+            picture(folder / "smear2005" / label / f"1490{n // 2}-1491{n}-001.BMP", n)
+            picture(folder / "smear2005" / label / f"1490{n // 2}-1491{n}-001-d.BMP", n)  # its segmentation
+    return folder
+
+
+def test_common_and_rare_classes_are_of_one_rule_in_both_forms_of_a_source(tmp_path):
+    official = qs.medical("breakhis", breakhis(tmp_path / "official"), size=16)
+    packed = breakhis(tmp_path / "packed", official=False)
+    zipped(packed / "breakhis200x", packed / "breakhis200x_224.zip")
+    for found in (official, qs.medical("breakhis", packed, size=16)):
+        assert found.rare.classes == ("papillary_carcinoma", "fibroadenoma", "tubular_adenoma")
+        assert found.common.classes == ("ductal_carcinoma", "adenosis")  # of one patient, though the rarest
+        assert found.common.counts.tolist() == [30, 4]
+        assert len(found.rare.origins.unique()) == 12
+        assert found.rare.x.shape == (12 + 2 * 17, 3, 16, 16)
+    assert torch.equal(official.rare.y, qs.medical("breakhis", packed, size=16).rare.y)
+
+
+def test_a_lesion_seen_twice_is_one_origin(tmp_path):
+    found = qs.medical("ham10000", skin(tmp_path), size=16)
+    assert found.rare.classes == ("df", "vasc", "akiec")
+    assert found.rare.origins.unique().tolist() == sorted(set(found.rare.origins.tolist()))
+    assert torch.bincount(found.rare.origins)[found.rare.origins].unique().tolist() == [2]
+    qs.FewShot(found.rare, 3, 2, 2, apart=True).sample(4, torch.Generator())
+
+
+def test_cells_of_one_photograph_are_one_origin_and_segmentations_are_no_pictures(tmp_path):
+    (tmp_path / "medical").mkdir()
+    found = qs.medical("herlev", cells(tmp_path / "medical").parent, size=16)
+    assert found.common.classes == ("normal_columnar",)  # from too few photographs
+    assert found.rare.counts.tolist() == [8, 9]
+    every = torch.cat([found.rare.origins, found.common.origins])
+    assert len(every.unique()) == 5  # photographs, which cells of several classes share
+
+
+def test_what_is_missing_or_broken_is_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("QUICKSTUDY_DATA", raising=False)
+    with pytest.raises(ValueError, match="no medical source 'xray'; there are breakhis, ham10000, herlev"):
+        qs.medical("xray", tmp_path)
+    with pytest.raises(FileNotFoundError, match="name the folder of Herlev by data_dir or QUICKSTUDY_DATA; it is at"):
+        qs.medical("herlev")
+    with pytest.raises(FileNotFoundError, match=r"no Herlev in .*; looked for herlev_papsmear.zip, smear2005.zip"):
+        qs.medical("herlev", tmp_path)
+    (tmp_path / "smear2005").mkdir()
+    with pytest.raises(ValueError, match="smear2005 holds no picture of Herlev; needed as it comes from https://"):
+        qs.medical("herlev", tmp_path)
+    skin(tmp_path, known=4)
+    with pytest.raises(ValueError, match=r"HAM10000_metadata.csv tells no class of ISIC_0000004; fetch both again"):
+        qs.medical("ham10000", tmp_path)
+    (tmp_path / "HAM10000_metadata.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"HAM10000_metadata.csv tells the classes of HAM10000, and is not in"):
+        qs.medical("ham10000", tmp_path)
+
+
+def test_a_damaged_zip_is_told(tmp_path):
+    whole = zipped(cells(tmp_path / "unpacked") / "smear2005", tmp_path / "smear2005.zip")
+    content = bytearray(whole.read_bytes())
+    content[len(content) // 3 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 3)
+    whole.write_bytes(content)
+    with pytest.raises(ValueError, match=r"smear2005.zip is damaged \(.*\). Fetch it again"):
+        qs.medical("herlev", tmp_path)
+
+
+def test_joined_sources_are_groups_whose_classes_and_origins_stay_their_own(tmp_path):
+    tumours = qs.medical("breakhis", breakhis(tmp_path), size=16)
+    lesions = qs.medical("ham10000", skin(tmp_path / "skin"), size=16)
+    both = qs.joined("both", tumours.rare, lesions.rare)
+    assert both.classes[0] == f"{SOURCES['breakhis'].title}, rare/papillary_carcinoma"
+    assert len(both.origins.unique()) == len(tumours.rare.origins.unique()) + len(lesions.rare.origins.unique())
+    classes, _ = qs.FewShot(both, 3, 2, 2, within_groups=True, apart=True).draw(40, torch.Generator())
+    assert {tuple(sorted(row.tolist())) for row in classes} == {(0, 1, 2), (3, 4, 5)}
+    small = qs.LabelledData("small", torch.zeros(2, 3, 4, 4), torch.arange(2), ("a", "b"))
+    with pytest.raises(ValueError, match=r"both: examples of shapes .* of which 1 of 2 parts tell origins; all need"):
+        qs.joined("both", tumours.rare, small)
