@@ -10,9 +10,12 @@ from PIL import Image
 import quickstudy as qs
 from quickstudy.data.medical import SOURCES
 
-TUMOURS = {"ductal_carcinoma": [9, 8, 7, 6], "adenosis": [4], "papillary_carcinoma": [3, 3, 3, 3]} | {
-    name: [5, 4, 4, 4] for name in ("tubular_adenoma", "fibroadenoma")
-}
+TUMOURS = {
+    "ductal_carcinoma": [9, 8, 7, 6],
+    "lobular_carcinoma": [5],
+    "adenosis": [4],
+    "papillary_carcinoma": [3, 3, 3, 3],
+} | {name: [5, 4, 4, 4] for name in ("tubular_adenoma", "fibroadenoma")}
 """Pictures of each patient."""
 
 
@@ -46,7 +49,7 @@ def zipped(folder: Path, path: Path) -> Path:
 def skin(folder: Path, known: int = 8) -> Path:
     """Lesions, two pictures of each, in two zips with their table."""
     rows, number = ["lesion_id,image_id,dx,dx_type,age,sex,localization"], 0
-    for label, lesions in {"nv": 8, "mel": 7, "akiec": 6, "df": 4, "vasc": 5}.items():
+    for label, lesions in {"nv": 9, "mel": 8, "bkl": 7, "akiec": 6, "df": 4, "vasc": 5}.items():
         for lesion in range(lesions):
             for part in (1, 2):
                 picture(folder / f"HAM10000_images_part_{part}" / f"ISIC_{number:07}.jpg", lesion)
@@ -58,8 +61,20 @@ def skin(folder: Path, known: int = 8) -> Path:
     return folder
 
 
+CELLS = {
+    "severe_dysplastic": 12,
+    "light_dysplastic": 11,
+    "moderate_dysplastic": 10,
+    "normal_superficiel": 9,
+    "normal_intermediate": 8,
+    "normal_columnar": 7,
+    "carcinoma_in_situ": 6,
+}
+
+
 def cells(folder: Path) -> Path:
-    for label, count in {"severe_dysplastic": 9, "light_dysplastic": 8, "normal_columnar": 6}.items():
+    """Two cells of each photograph, and photographs with cells of all classes."""
+    for label, count in CELLS.items():
         for n in range(count):
             picture(folder / "smear2005" / label / f"1490{n // 2}-1491{n}-001.BMP", n)
             picture(folder / "smear2005" / label / f"1490{n // 2}-1491{n}-001-d.BMP", n)  # its segmentation
@@ -72,8 +87,8 @@ def test_common_and_rare_classes_are_of_one_rule_in_both_forms_of_a_source(tmp_p
     zipped(packed / "breakhis200x", packed / "breakhis200x_224.zip")
     for found in (official, qs.medical("breakhis", packed, size=16)):
         assert found.rare.classes == ("papillary_carcinoma", "fibroadenoma", "tubular_adenoma")
-        assert found.common.classes == ("ductal_carcinoma", "adenosis")  # of one patient, though the rarest
-        assert found.common.counts.tolist() == [30, 4]
+        assert found.common.classes == ("ductal_carcinoma", "lobular_carcinoma", "adenosis")  # of one patient
+        assert found.common.counts.tolist() == [30, 5, 4]
         assert len(found.rare.origins.unique()) == 12
         assert found.rare.x.shape == (12 + 2 * 17, 3, 16, 16)
     assert torch.equal(official.rare.y, qs.medical("breakhis", packed, size=16).rare.y)
@@ -90,10 +105,10 @@ def test_a_lesion_seen_twice_is_one_origin(tmp_path):
 def test_cells_of_one_photograph_are_one_origin_and_segmentations_are_no_pictures(tmp_path):
     (tmp_path / "medical").mkdir()
     found = qs.medical("herlev", cells(tmp_path / "medical").parent, size=16)
-    assert found.common.classes == ("normal_columnar",)  # from too few photographs
-    assert found.rare.counts.tolist() == [8, 9]
+    assert found.common.counts.tolist() == [12, 11, 10, 6]  # the last from three photographs alone
+    assert found.rare.classes == ("normal_columnar", "normal_intermediate", "normal_superficiel")
     every = torch.cat([found.rare.origins, found.common.origins])
-    assert len(every.unique()) == 5  # photographs, which cells of several classes share
+    assert len(every.unique()) == 6
 
 
 def test_what_is_missing_or_broken_is_told(tmp_path, monkeypatch):

@@ -1,0 +1,188 @@
+"""Medicine: rare classes of three clinics from 3, 5 or 10 pictures, meta-learning beside transfer learning.
+
+    python benchmarks/medicine.py run [METHOD...] --data-dir DIR     trains and tests; what has a result is passed over
+    python benchmarks/medicine.py page                               writes docs/uses/medicine.md's tables
+    python benchmarks/medicine.py cases --data-dir DIR               draws a task of each clinic, answered, as cases.png
+
+A method learns from the common classes of a clinic, and is tested on its rare ones ("within"); or it learns from the
+common classes of the two other clinics ("across"). Weights and temperatures are chosen on common classes that it does
+not learn from, which are those of other clinics. Rare classes are opened once, for the tables.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from machine import processor
+from medicine_cases import draw
+from medicine_methods import METHODS, MOST, SIZE, Built, Row
+from medicine_page import write
+from medicine_scores import measured
+from safetensors.torch import load_file, save_file
+
+import quickstudy as qs
+from quickstudy.data.labelled import LabelledData
+from quickstudy.data.medical import SOURCES, Medical
+from quickstudy.inputs import PICTURES
+from quickstudy.training import adam
+
+RESULTS = Path(__file__).parent / "results"
+WAYS, SHOTS, QUERIES, EPISODES, SEED = (2, 3), (3, 5, 10), 10, 600, 0
+LEARNED, ASKED = 10, 5
+"""Pictures of a class in a task of training, of which up to so many are shown, and so many are asked about."""
+JUDGED = 100
+"""Tasks that choose weights, and as many that choose a temperature."""
+PIXELS, EMBEDDINGS = (600, 4), (300, 8)
+"""Steps, and tasks of a step."""
+
+
+class Clinic(NamedTuple):
+    """One source as pixels and as embeddings."""
+
+    pixels: Medical
+    embeddings: Medical
+
+
+class Course(NamedTuple):
+    """What is learned from, what chooses weights and temperature, and what is tested on."""
+
+    train: LabelledData
+    val: LabelledData
+    test: LabelledData
+
+
+@cache
+def clinics(data_dir: Path | None, kept: Path) -> dict[str, Clinic]:
+    return {
+        name: Clinic(qs.medical(name, data_dir, size=SIZE), Medical(*embedded(name, data_dir, kept)))
+        for name in SOURCES
+    }
+
+
+def embedded(name: str, data_dir: Path | None, kept: Path) -> Iterator[LabelledData]:
+    """A clinic's pictures as the pre-trained network sees them, computed once."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for kind, part in qs.medical(name, data_dir, size=224)._asdict().items():
+        path = kept / f"{name}-{kind}.safetensors"
+        if not path.exists():
+            some = (part.x[start : start + 100] for start in range(0, len(part), 100))
+            x = [PICTURES.encode([one.permute(1, 2, 0).contiguous().numpy() for one in pixels]) for pixels in some]
+            save_file({"x": torch.cat(x)}, path)
+        yield LabelledData(part.name, load_file(path)["x"], part.y, part.classes, part.groups, part.origins)
+
+
+def course(found: dict[str, Clinic], name: str, setting: str, pixels: bool) -> Course:
+    """Within a clinic, or across clinics."""
+    by_name = {source: clinic.pixels if pixels else clinic.embeddings for source, clinic in found.items()}
+    here = by_name[name]
+    others = qs.joined(f"all but {here.common.name}", *(one.common for s, one in by_name.items() if s != name))
+    own = qs.joined(here.common.name, here.common)
+    return Course(own, others, here.rare) if setting == "within" else Course(others, own, here.rare)
+
+
+def tasks(data: LabelledData, ways: int | tuple[int, int], row: Row | None = None) -> qs.Tasks:
+    """Tasks of common classes, each of one clinic."""
+    asked = min(ASKED, int(data.counts.min()) - 1)
+    shots = (1, min(LEARNED, int(data.counts.min()) - asked))
+    drawn = qs.FewShot(data, ways, shots, asked, within_groups=True)
+    return qs.Augmented(drawn, row.augmentations) if row and row.augmentations else drawn
+
+
+def trained(row: Row, one: Course, ways: int, steps: int | None) -> tuple[qs.MetaLearner, float, int]:
+    """The learner, the seconds and the steps of its training."""
+    torch.manual_seed(SEED)
+    x = one.train.x.index_select(0, torch.arange(len(one.train))).float()
+    learner = row.build(Built(ways, len(one.train.classes), x.mean(0), x.std(0)))
+    usual, batch = PIXELS if row.pixels else EMBEDDINGS
+    count = max(2, round((steps or usual) * row.share))
+    optimizer, scheduler = adam(learner, 1e-3, count)
+    if optimizer is None:
+        return learner, 0, 0
+    drawn, start = ways if row.fixed else WAYS, time.process_time()
+    judge = qs.Validation(tasks(one.val, drawn), every=max(1, count // 5), episodes=JUDGED)
+    run = qs.train(
+        learner, tasks(one.train, drawn, row), steps=count, batch=batch, optimizer=optimizer, scheduler=scheduler,
+        validate=judge, seed=SEED,
+    )  # fmt: skip
+    for _ in run:
+        pass
+    return learner, time.process_time() - start, count
+
+
+def tested(row: Row, one: Course, ways: int, shots: int, learner: qs.MetaLearner, episodes: int) -> dict:
+    """Everything that is told of a learner's answers for so many classes, and pictures of each."""
+    judged = qs.FewShot(one.val, ways, min(shots, LEARNED - 1), ASKED - 1, within_groups=True)
+    temperature = qs.fit_temperature(learner, judged, episodes=JUDGED)
+    mixed = qs.FewShot(one.test, ways, shots, QUERIES)
+    apart = qs.FewShot(one.test, ways, shots, QUERIES, apart=True)
+    found = measured(learner, apart, episodes, temperature)
+    if one.test.name.startswith("BreakHis") and shots == SHOTS[1]:  # what one would find without looking at patients
+        found["mixed"] = qs.evaluate(learner, mixed, episodes=episodes).scores["accuracy"].tolist()
+    return found
+
+
+def run(name: str, found: dict[str, Clinic], path: Path, steps: int | None, episodes: int) -> None:
+    """One method, everywhere; what it has a result for is passed over."""
+    row = METHODS[name]
+    about = json.loads(path.read_text()) if path.exists() else {"method": name, "seed": SEED, "courses": {}}
+    for source in found:
+        for setting in ("within", "across"):
+            one = course(found, source, setting, row.pixels)
+            learner = None
+            for ways in WAYS:
+                key = f"{source} {setting} {ways}-way"
+                if key in about["courses"] or (setting == "across" and (row.pixels or about.get("learns") is False)):
+                    continue
+                if learner is None or row.fixed:
+                    learner, seconds, count = trained(row, one, ways if row.fixed else MOST, steps)
+                about["learns"] = count > 0
+                about["courses"][key] = {
+                    "seconds": round(seconds, 1),
+                    "steps": count,
+                    "batch": (PIXELS if row.pixels else EMBEDDINGS)[1],
+                    "parameters": sum(p.numel() for p in learner.parameters()),
+                    "tests": {f"{shots}-shot": tested(row, one, ways, shots, learner, episodes) for shots in SHOTS},
+                }
+                about |= {"machine": processor(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(about) + "\n")
+                tests = about["courses"][key]["tests"].values()
+                shown = " ".join(f"{torch.tensor(one['accuracy']).mean():.3f}" for one in tests)
+                print(f"{name}  {key}  {shown}  {seconds:.0f} s", flush=True)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runner, writer, drawer = (commands.add_parser(name) for name in ("run", "page", "cases"))
+    runner.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(METHODS)}; or all")
+    runner.add_argument("--steps", type=int, help="of training, for the methods that take all of them")
+    runner.add_argument("--episodes", type=int, default=EPISODES)
+    runner.add_argument("--kept", type=Path, default=Path("runs/medicine"), help="where embeddings are kept")
+    for one in (runner, drawer):
+        one.add_argument("--data-dir", type=Path, help="folder of the clinics' files; else QUICKSTUDY_DATA")
+    for one in (runner, writer):
+        one.add_argument("--out", type=Path, default=RESULTS)
+    drawer.add_argument("--out", type=Path, default=Path("cases.png"))
+    asked = parser.parse_args(words)
+    if asked.command == "page":
+        write(asked.out)
+        return
+    if asked.command == "cases":
+        draw({name: qs.medical(name, asked.data_dir, size=224).rare for name in SOURCES}, asked.out)
+        return
+    unknown = [name for name in asked.methods if name not in METHODS]
+    if unknown:
+        parser.error(f"no method {unknown[0]!r}; there are {', '.join(METHODS)}")
+    found = clinics(asked.data_dir, asked.kept)
+    for name in asked.methods or METHODS:
+        run(name, found, asked.out / f"medicine-{name}.json", asked.steps, asked.episodes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""What benchmarks/medicine.py compares: learners of a few pictures, on pixels or on what a pre-trained network sees."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+import quickstudy as qs
+from quickstudy.tasks import crop, cutmix, cutout, either, flip, mixup
+from quickstudy.tasks.augmented import Augmentation
+
+SIZE, WIDTH, FEATURES, D, MOST = 64, 32, 1280, 64, 3
+"""Of a picture in pixels, of Conv4, of the pre-trained network's embedding, of ours; and the most classes of a task."""
+PLAIN: Sequence[Augmentation] = (flip, crop(4))
+STRONG: Sequence[Augmentation] = (*PLAIN, either(cutout(0.25), mixup(1.0), cutmix(1.0)))
+
+
+class Built(NamedTuple):
+    """What a learner is built for.
+
+    Args:
+        ways: Classes of a task; `MOST` for a learner that takes fewer too.
+        classes: Training classes.
+        mean, std: Of the embeddings of the training classes.
+    """
+
+    ways: int
+    classes: int
+    mean: Tensor
+    std: Tensor
+
+
+class Row(NamedTuple):
+    """A method.
+
+    Args:
+        title, family: In tables.
+        build: The learner.
+        pixels: Whether it sees pixels; else embeddings of the pre-trained network.
+        fixed: Whether it is trained for each number of classes by itself.
+        augmentations: Of its training pictures.
+        share: Of the steps that others take, for a method whose steps are dearer.
+    """
+
+    title: str
+    family: str
+    build: Callable[[Built], qs.MetaLearner]
+    pixels: bool = False
+    fixed: bool = False
+    augmentations: Sequence[Augmentation] = ()
+    share: float = 1.0
+
+
+class Standard(nn.Module):
+    """Embeddings with the training classes' mean and spread taken out."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / (self.std + 1e-3)
+
+
+def network(b: Built) -> nn.Sequential:
+    """From embeddings to shorter ones."""
+    net = nn.Sequential(Standard(b.mean, b.std), nn.Linear(FEATURES, 4 * D), nn.ReLU(), nn.Linear(4 * D, D))
+    net.out_features = D  # pyright: ignore[reportArgumentType]
+    return net
+
+
+def conv(norm: str = "running") -> qs.Conv4:
+    return qs.Conv4(3, WIDTH, image_size=SIZE, downsample="stride", norm=norm)  # pyright: ignore[reportArgumentType]
+
+
+def classifier(b: Built) -> nn.Sequential:
+    """From pixels to logits."""
+    return nn.Sequential(conv("task"), nn.Linear(WIDTH, b.ways))
+
+
+def reptile(b: Built) -> qs.MetaLearner:
+    return qs.TaskNormalized(qs.Reptile(classifier(b), inner_lr=3e-3, test_inner_steps=20))
+
+
+def maml(b: Built) -> qs.MetaLearner:
+    return qs.TaskNormalized(qs.MAML(classifier(b), inner_lr=0.1, inner_steps=2, test_inner_steps=5))
+
+
+def probe(encoder: nn.Module, b: Built) -> qs.LinearProbe:
+    return qs.LinearProbe(encoder, classes=b.classes)
+
+
+def frozen() -> nn.Module:
+    """The embeddings as they are."""
+    whole = nn.Identity()
+    whole.out_features = FEATURES  # pyright: ignore[reportArgumentType]
+    return whole
+
+
+METHODS: dict[str, Row] = {
+    "nearest-centroid": Row("Nearest centroid", "classical", lambda b: qs.PrototypicalNetwork(frozen())),
+    "logistic": Row("Logistic regression", "classical", lambda b: probe(frozen(), b).requires_grad_(False)),
+    "head": Row("Pre-trained head, logistic regression", "transfer", lambda b: probe(network(b), b)),
+    "head-fine-tune": Row(
+        "Pre-trained head, fine-tuned", "transfer", lambda b: qs.FineTune(network(b), classes=b.classes, steps=20)
+    ),
+    "protonet": Row("Prototypical network", "metric", lambda b: qs.PrototypicalNetwork(network(b))),
+    "r2d2": Row("R2-D2", "metric", lambda b: qs.R2D2(network(b), alpha=10.0)),
+    "maml": Row(
+        "MAML",
+        "optimization",
+        lambda b: qs.MAML(nn.Sequential(network(b), nn.Linear(D, b.ways)), inner_lr=0.05, inner_steps=3),
+        fixed=True,
+    ),
+    "cnp": Row("Conditional neural process", "model-based", lambda b: qs.NeuralProcess(network(b))),
+    "alpaca": Row("ALPaCA", "bayesian", lambda b: qs.ALPaCA(network(b))),
+    "in-context": Row(
+        "In-context transformer",
+        "in-context",
+        lambda b: qs.InContextTransformer(network(b), ways=MOST, d=64, layers=3),
+    ),
+    "shipped": Row(
+        "The learner that ships, `images`", "bayesian", lambda b: qs.load("images").learner.requires_grad_(False)
+    ),
+    "scratch": Row(
+        "From scratch",
+        "transfer",
+        lambda b: qs.FromScratch(nn.Sequential(conv("group"), nn.Linear(WIDTH, b.ways)), steps=20, lr=0.1),
+        pixels=True,
+        fixed=True,
+    ),
+    "pixels-probe": Row("Pre-trained, logistic regression", "transfer", lambda b: probe(conv(), b), True, False, PLAIN),
+    "pixels-fine-tune": Row(
+        "Pre-trained, fine-tuned",
+        "transfer",
+        lambda b: qs.FineTune(conv(), classes=b.classes, steps=20),
+        True,
+        False,
+        PLAIN,
+    ),
+    "pixels-protonet": Row(
+        "Prototypical network", "metric", lambda b: qs.PrototypicalNetwork(conv()), True, False, PLAIN
+    ),
+    "pixels-protonet-strong": Row(
+        "Prototypical network; CutOut, MixUp, CutMix",
+        "metric",
+        lambda b: qs.PrototypicalNetwork(conv()),
+        True,
+        False,
+        STRONG,
+    ),
+    "pixels-maml": Row("MAML", "optimization", maml, True, True, PLAIN, 0.5),
+    "pixels-in-context": Row(
+        "In-context transformer",
+        "in-context",
+        lambda b: qs.InContextTransformer(conv(), ways=MOST, d=64, layers=3),
+        True,
+        False,
+        PLAIN,
+    ),
+    "metamed-plain": Row("MetaMed without its augmentation (Reptile)", "optimization", reptile, True, True, PLAIN, 0.5),
+    "metamed": Row("MetaMed (Reptile; CutOut, MixUp, CutMix)", "optimization", reptile, True, True, STRONG, 0.5),
+}

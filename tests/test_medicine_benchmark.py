@@ -1,0 +1,101 @@
+"""The benchmark of medicine at a small setting: its command, its tables and its picture."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from test_medical import breakhis, cells, skin
+
+import quickstudy as qs
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import medicine
+    import medicine_page
+
+    for module, name, value in (
+        (medicine, "WAYS", (2, 3)),
+        (medicine, "SHOTS", (1, 2)),
+        (medicine, "QUERIES", 1),
+        (medicine, "LEARNED", 2),
+        (medicine, "ASKED", 2),
+        (medicine, "JUDGED", 4),
+        (medicine_page, "SHOTS", (1, 2)),
+    ):
+        monkeypatch.setattr(module, name, value)
+    return medicine
+
+
+@pytest.fixture
+def clinics(tmp_path) -> Path:
+    """Files of the clinics' forms, with embeddings from before."""
+    folder, kept = tmp_path / "data", tmp_path / "kept"
+    for write in (breakhis, skin, cells):
+        write(folder)
+    kept.mkdir()
+    generator = torch.Generator().manual_seed(0)
+    for name in ("breakhis", "ham10000", "herlev"):
+        for kind, part in qs.medical(name, folder, size=16)._asdict().items():
+            save_file({"x": torch.randn(len(part), 1280, generator=generator)}, kept / f"{name}-{kind}.safetensors")
+    return folder
+
+
+def test_the_command_reproduces_the_tables(benchmark, clinics, tmp_path, capsys):
+    import medicine_page as page
+
+    names = ["nearest-centroid", "logistic", "head", "protonet", "pixels-protonet", "pixels-protonet-strong"]
+    out = tmp_path / "results"
+    words = ["run", *names, "--data-dir", str(clinics), "--kept", str(tmp_path / "kept"), "--out", str(out)]
+    words += ["--steps", "2", "--episodes", "3"]
+    benchmark.main(words)
+    assert capsys.readouterr().out.count("way") == 6 * (2 + 2 * 2 + 2)  # clinics x ways, twice across clinics
+    benchmark.main(words)  # what has a result is passed over
+    assert not capsys.readouterr().out
+    found = {name: json.loads((out / f"medicine-{name}.json").read_text()) for name in names}
+    hashes = {about["courses"]["herlev within 2-way"]["tests"]["2-shot"]["hash"] for about in found.values()}
+    assert len(hashes) == 2  # the same tasks, of embeddings and of pixels
+    one = found["pixels-protonet"]["courses"]["ham10000 within 3-way"]["tests"]["1-shot"]
+    assert len(one["accuracy"]) == len(one["auc"]) == 3
+    assert 0 <= min(one["sure"]) <= max(one["sure"]) <= 1
+    assert one["remembered_bytes"] == 3 * 32 * 4  # prototypes
+    text = tmp_path / "page.md"
+    text.write_text((BENCHMARKS.parent / "docs" / "uses" / "medicine.md").read_text())
+    page.write(out, text)
+    once = text.read_text()
+    assert once.count("| pixels | metric | Prototypical network; CutOut, MixUp, CutMix |") >= 4
+    assert "3 tasks in each cell" in once
+    page.write(out, text)
+    assert text.read_text() == once
+
+
+def test_learning_across_clinics_sees_nothing_of_the_clinic_that_is_tested(benchmark, clinics, tmp_path):
+    found = benchmark.clinics(clinics, tmp_path / "kept")
+    within, across = (benchmark.course(found, "herlev", setting, pixels=True) for setting in ("within", "across"))
+    assert {name.split(",")[0] for name in across.train.classes} == {"BreakHis", "HAM10000"}
+    assert not set(across.train.classes) & set(across.val.classes)
+    assert set(across.train.classes) == set(within.val.classes)
+    assert torch.equal(within.test.x, across.test.x)
+    assert all(name.startswith("Herlev, common/") for name in within.train.classes)
+
+
+def test_a_task_of_each_clinic_is_drawn(benchmark, clinics, tmp_path, monkeypatch):
+    import medicine_cases
+
+    monkeypatch.setattr(medicine_cases, "SHOTS", 1)
+    monkeypatch.setattr(medicine_cases, "WAYS", 2)
+    benchmark.main(["cases", "--data-dir", str(clinics), "--out", str(tmp_path / "cases.png")])
+    assert (tmp_path / "cases.png").stat().st_size > 10_000
+
+
+def test_a_method_or_a_page_that_is_not_there_is_told(benchmark, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        benchmark.main(["run", "nothing"])
+    assert "no method 'nothing'; there are nearest-centroid" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match="no result in .*; run python benchmarks/medicine.py run first"):
+        benchmark.main(["page", "--out", str(tmp_path)])
