@@ -13,7 +13,7 @@ import quickstudy as qs
 from quickstudy.data.medical import SOURCES
 
 PAGE = DOCS / "uses" / "medicine.md"
-WAYS, SHOTS = (2, 3), (3, 5, 10)
+WAYS, SHOTS, SHOWN = (2, 3), (3, 5, 10), 5
 AUGMENTED = (("metamed", "metamed-plain"), ("pixels-protonet-strong", "pixels-protonet"))
 """The same with MetaMed's augmentation and without it."""
 
@@ -115,7 +115,7 @@ def confidences(abouts: dict[str, dict]) -> str:
     for name, about in abouts.items():
         cells = []
         for source in SOURCES:
-            if one := cell_of(about, source, 3, 5):
+            if one := cell_of(about, source, 3, SHOWN):
                 auc, sure = (torch.tensor(one[key]).nanmean() for key in ("auc", "sure"))
                 cells += [f"{auc:.3f}", f"{sure:.2f}", f"{one['ece']:.3f}, {one['tempered_ece']:.3f}"]
         if len(cells) == 3 * len(SOURCES):
@@ -143,7 +143,7 @@ def patients(abouts: dict[str, dict]) -> str:
     head = ["sees", "family", "method", *(f"{ways}-way: {what}" for ways in WAYS for what in told)]
     rows = []
     for name, about in abouts.items():
-        tests = [one for ways in WAYS if (one := cell_of(about, "breakhis", ways, 5))]
+        tests = [one for ways in WAYS if (one := cell_of(about, "breakhis", ways, SHOWN))]
         pairs = [(torch.tensor(one["accuracy"]), torch.tensor(one["mixed"])) for one in tests]
         if len(pairs) == len(WAYS):
             rows.append([*named(name), *(percent(values) for pair in pairs for values in pair)])
@@ -155,7 +155,7 @@ def costs(abouts: dict[str, dict]) -> str:
     head = ["sees", "family", "method", "steps x tasks", "CPU seconds", "parameters", "ms a task", "peak MB", "kept kB"]
     rows = []
     for name, about in abouts.items():
-        course, one = about["courses"].get("ham10000 within 3-way"), cell_of(about, "ham10000", 3, 5)
+        course, one = about["courses"].get("ham10000 within 3-way"), cell_of(about, "ham10000", 3, SHOWN)
         if course is None or one is None:
             continue
         steps, seconds = f"{course['steps']} x {course['batch']}", f"{course['seconds']:.0f}"
