@@ -36,7 +36,7 @@ def draw(clinics: Mapping[str, qs.LabelledData], path: Path) -> None:
             line = axes[block * WAYS + way]
             for axis, picture in zip(line, pictures(data, shown[way]), strict=False):
                 axis.imshow(picture)
-            line[0].set_title(name.replace("_", " "), loc="left", fontsize=8)
+            line[0].set_title(f"{data.name.split(',')[0]}: {name.replace('_', ' ')}", loc="left", fontsize=8)
             for n, picture in enumerate(pictures(data, asked[way])):
                 probabilities = dict(zip(few.classes_, answers[way * ASKED + n], strict=True))
                 image, bars = line[SHOTS + 1 + 2 * n : SHOTS + 3 + 2 * n]
@@ -47,7 +47,7 @@ def draw(clinics: Mapping[str, qs.LabelledData], path: Path) -> None:
                 bars.set(xlim=(0, 1), xticks=[0, 1], ylim=(WAYS - 0.4, -0.6))
                 bars.set_yticks(range(WAYS), [one.split("_")[-1] for one in names], fontsize=6)
                 bars.tick_params(labelsize=6)
-        axes[block * WAYS][SHOTS + 1].set_title(f"{data.name}: asked about", loc="left", fontsize=8)
+        axes[block * WAYS][SHOTS + 1].set_title("asked about", loc="left", fontsize=8)
     figure.tight_layout(pad=0.3)
     figure.savefig(path, dpi=100)
     plt.close(figure)
