@@ -5,8 +5,10 @@ from quickstudy.comparison import Comparison, compare
 from quickstudy.confidence import Confidence, fit_confidence, fit_temperature
 from quickstudy.contract import Episodes, Examples, Memory, MetaLearner, categorical, gaussian
 from quickstudy.data.arrow import arrow_data, pack_folder, save_arrow
+from quickstudy.data.assays import Assay, Assays, molecule_net
 from quickstudy.data.digits import digits
 from quickstudy.data.folder import image_folder
+from quickstudy.data.fs_mol import fs_mol
 from quickstudy.data.glyphs import glyphs
 from quickstudy.data.labelled import LabelledData, joined
 from quickstudy.data.medical import medical
@@ -64,7 +66,7 @@ from quickstudy.regressor import FewShotRegressor
 from quickstudy.scores import Interval, delta_auprc, interval, roc_auc
 from quickstudy.shipping import load_task, save_task
 from quickstudy.task_norm import TaskNormalized
-from quickstudy.tasks import Augmented, FewShot, GPCurves, Sinusoids, TableColumns, TableRows, Tasks, UserRatings
+from quickstudy.tasks import AssayTasks, Augmented, FewShot, GPCurves, Sinusoids, TableColumns, TableRows, Tasks, UserRatings
 from quickstudy.training import Progress, Validation, train
 
 __all__ = [
@@ -80,6 +82,9 @@ __all__ = [
     "SNAIL",
     "ALPaCA",
     "Answered",
+    "Assay",
+    "AssayTasks",
+    "Assays",
     "AttentiveNeuralProcess",
     "Augmented",
     "BaselinePlusPlus",
@@ -143,6 +148,7 @@ __all__ = [
     "export_classifier",
     "fit_confidence",
     "fit_temperature",
+    "fs_mol",
     "gaussian",
     "glyphs",
     "image_folder",
@@ -154,6 +160,7 @@ __all__ = [
     "load_task",
     "medical",
     "mini_imagenet",
+    "molecule_net",
     "movielens",
     "omniglot",
     "pack_folder",

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from quickstudy.contract import Episodes
+from quickstudy.tasks.assay_tasks import AssayTasks as AssayTasks
 from quickstudy.tasks.augmented import Augmented as Augmented
 from quickstudy.tasks.augmented import crop as crop
 from quickstudy.tasks.augmented import cutmix as cutmix

@@ -1,0 +1,216 @@
+"""Drug discovery: which compounds are active in a new assay, from the few that were measured; Tox21, SIDER and MUV.
+
+    python benchmarks/drugs.py run [METHOD...] --data-dir DIR     trains and tests; a method with a result is passed over
+    python benchmarks/drugs.py run ... --choose                   the same on validation assays, to choose settings on
+    python benchmarks/drugs.py page                               writes tables and picture into docs/uses/drugs.md
+
+Needs `pip install 'quickstudy[molecules]'`. Vectors of molecules are computed once and kept in the folder --kept.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from drugs_methods import METHODS, Molecules, Setup, Table, seen
+from machine import processor
+from molecule_vectors import encoded
+from torch import Tensor
+
+import quickstudy as qs
+
+RESULTS = Path(__file__).parent / "results"
+STEPS, BATCH, DECAY, SEED = 600, 8, 0.1, 0
+INACTIVE = 4000
+"""Of MUV's 93,127 compounds those that are active anywhere are kept, and so many random others."""
+
+
+class Setting(NamedTuple):
+    """Support sets of one kind.
+
+    Args:
+        size: Compounds.
+        balanced: Whether half of them are active, as in the few-shot literature, or the assay's share, as in FS-Mol.
+        tasks: So many in all, in place of ten of each assay.
+    """
+
+    size: int
+    balanced: bool
+    tasks: int | None = None
+
+
+SETTINGS = {
+    "1-shot": Setting(2, True, 600),
+    "10-shot": Setting(20, True, 600),
+    **{str(size): Setting(size, False) for size in (16, 32, 64, 128)},
+}
+SHOWN = "64"
+"""The setting of the example."""
+
+
+def read(data: str, data_dir: Path | None, kept: Path, choose: bool) -> tuple[Molecules, qs.Assays]:
+    """The molecules and the assays to train and test on."""
+    assays = qs.molecule_net(data, data_dir)
+    if data == "muv":
+        assays = assays.keep(few(assays, INACTIVE))
+    vectors, assays = encoded(assays, kept, data)
+    assays = assays.to_choose() if choose else assays
+    training = torch.cat([one.molecules for one in assays.train]).unique()
+    return Molecules(vectors, seen(vectors, training), len(assays.train)), assays
+
+
+def few(assays: qs.Assays, others: int) -> Tensor:
+    """All molecules that are active in an assay, and so many random others, in their order."""
+    active = torch.zeros(len(assays.smiles), dtype=torch.bool)
+    for one in (*assays.train, *assays.test):
+        active[one.molecules[one.active == 1]] = True
+    order = torch.randperm(len(active), generator=torch.Generator().manual_seed(SEED))
+    active[order[~active[order]][:others]] = True
+    return active.nonzero()[:, 0]
+
+
+def trained(setup: Setup, molecules: Molecules, assays: qs.Assays, steps: int) -> qs.MetaLearner:
+    """The learner after its last step."""
+    torch.manual_seed(SEED)
+    learner, steps = setup.build(molecules), max(1, int(steps * setup.share))
+    if not setup.lr:
+        return learner
+    tasks = qs.AssayTasks(torch.arange(len(assays.smiles)), assays.train)
+    optimizer = torch.optim.AdamW(learner.parameters(), setup.lr, weight_decay=DECAY)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in qs.train(
+        learner, tasks, steps=steps, batch=BATCH, optimizer=optimizer, scheduler=scheduler, seed=SEED
+    ):
+        pass
+    return learner
+
+
+@torch.no_grad()
+def quicker(learner: qs.MetaLearner, molecules: int) -> qs.MetaLearner:
+    """The same with the embedding of every molecule computed once, if that is all that the method sees of it."""
+    learner.eval()
+    if learner.embedding:
+        embed = getattr(learner, learner.embedding)
+        table = Table(torch.cat([embed(some) for some in torch.arange(molecules).split(1000)]))
+        for owner in [learner, *learner.children()]:
+            if getattr(owner, learner.embedding, None) is embed:
+                setattr(owner, learner.embedding, table)
+    return learner
+
+
+def tested(learner: qs.MetaLearner, assays: qs.Assays, draws: int, most: int) -> dict:
+    """What is found in each setting: the scores of each test, assay by assay."""
+    found = {}
+    for name, setting in SETTINGS.items():
+        tasks = qs.AssayTasks(
+            torch.arange(len(assays.smiles)), assays.test, setting.size, balanced=float(setting.balanced)
+        )
+        each = setting.tasks // len(assays.test) * draws // 10 if setting.tasks else draws
+        tests = tasks.tests(each, most=most, seed=SEED)
+        scores = qs.evaluate(learner, tests, metrics={"auc": qs.roc_auc, "delta_auprc": qs.delta_auprc})
+        found[name] = {
+            "draws": each,
+            "hash": scores.episodes_hash,
+            "calibration_error": scores.calibration_error,
+            "adapt_ms": scores.adapt_seconds * 1000,
+            **{
+                kind: [round(value, 4) for value in scores.scores[kind].tolist()]
+                for kind in ("auc", "delta_auprc", "log_likelihood")
+            },
+        }
+    return found
+
+
+@torch.no_grad()
+def example(learner: qs.MetaLearner, assays: qs.Assays, most: int, asked: int = 4) -> dict:
+    """A test of the middle assay: its actives, and some of each class that are asked about, with the answers."""
+    which = assays.test[len(assays.test) // 2]
+    tasks = qs.AssayTasks(torch.arange(len(assays.smiles)), [which], SETTINGS[SHOWN].size, balanced=0.0)
+    (episode,) = tasks.tests(1, most=most, seed=SEED)
+    y = episode.query.y[0]
+    some = torch.cat([(y == label).nonzero()[:asked, 0] for label in (1, 0)])
+    p = learner.predict(learner.adapt(episode.support), episode.query.x[:, some])
+    smiles = [assays.smiles[number] for number in episode.support.x[0].tolist()]
+    return {
+        "assay": which.name,
+        "told": list(zip(smiles, episode.support.y[0].tolist(), strict=True)),
+        "asked": [
+            [assays.smiles[number], label, round(active, 3)]
+            for number, label, active in zip(
+                episode.query.x[0, some].tolist(), y[some].tolist(), p.probs[0, :, 1].tolist(), strict=True
+            )
+        ],
+    }  # fmt: skip
+
+
+def run(setup: Setup, molecules: Molecules, assays: qs.Assays, asked: argparse.Namespace) -> dict:
+    """One method."""
+    start = time.process_time()
+    learner = trained(setup, molecules, assays, asked.steps)
+    parameters = sum(p.numel() for p in learner.parameters()) if setup.lr else 0
+    between = time.process_time()
+    learner = quicker(learner, len(assays.smiles))
+    tests = tested(learner, assays, asked.draws, asked.queries)
+    return {
+        "steps": max(1, int(asked.steps * setup.share)) if setup.lr else 0,
+        "batch": BATCH,
+        "parameters": parameters,
+        "training_seconds": round(between - start, 1),
+        "testing_seconds": round(time.process_time() - between, 1),
+        "tests": tests,
+        "example": example(learner, assays, asked.queries),
+    }
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runner = commands.add_parser("run")
+    runner.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(METHODS)}; or all")
+    runner.add_argument("--data", choices=("tox21", "sider", "muv"), default="tox21")
+    runner.add_argument("--data-dir", type=Path, help="folder of MoleculeNet's files; else QUICKSTUDY_DATA")
+    runner.add_argument("--kept", type=Path, default=Path("runs/molecules"), help="folder of vectors")
+    runner.add_argument("--choose", action="store_true", help="test on the last two training assays instead")
+    runner.add_argument("--steps", type=int, default=STEPS)
+    runner.add_argument("--draws", type=int, default=10, help="support sets of each assay and size")
+    runner.add_argument("--queries", type=int, default=1000, help="the most of a task")
+    runner.add_argument("--out", type=Path, default=RESULTS)
+    writer = commands.add_parser("page")
+    writer.add_argument("--out", type=Path, default=RESULTS)
+    asked = parser.parse_args(words)
+    if asked.command == "page":
+        from drugs_page import write
+
+        write(asked.out)
+        return
+    unknown = [name for name in asked.methods if name not in METHODS]
+    if unknown:
+        parser.error(f"no method {unknown[0]!r}; there are {', '.join(METHODS)}")
+    torch.set_num_threads(1)
+    molecules, assays = read(asked.data, asked.data_dir, asked.kept, asked.choose)
+    for name in asked.methods or METHODS:
+        path = asked.out / f"drugs-{asked.data}{'-chosen' * asked.choose}-{name}.json"
+        if path.exists():
+            continue
+        found = run(METHODS[name], molecules, assays, asked)
+        about = {
+            "method": name,
+            "data": assays.name,
+            "seed": SEED,
+            "machine": processor(),
+            "torch": torch.__version__,
+            "molecules": len(assays.smiles),
+            "train": [one.name for one in assays.train],
+            "test": [one.name for one in assays.test],
+        }
+        asked.out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(about | found) + "\n")
+        means = [f"{setting} {100 * torch.tensor(tests['auc']).mean():.1f}" for setting, tests in found["tests"].items()]
+        print(name, *means, f"{found['training_seconds']} + {found['testing_seconds']} s", sep="  ", flush=True)
+
+
+if __name__ == "__main__":
+    main()
