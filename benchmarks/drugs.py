@@ -1,6 +1,6 @@
 """Drug discovery: which compounds are active in a new assay, from the few that were measured; Tox21, SIDER and MUV.
 
-    python benchmarks/drugs.py run [METHOD...] --data-dir DIR     trains and tests; a method with a result is passed over
+    python benchmarks/drugs.py run [METHOD...] --data-dir DIR     trains and tests; what has a result is passed over
     python benchmarks/drugs.py run ... --choose                   the same on validation assays, to choose settings on
     python benchmarks/drugs.py page                               writes tables and picture into docs/uses/drugs.md
 
@@ -34,20 +34,18 @@ class Setting(NamedTuple):
     Args:
         size: Compounds.
         balanced: Whether half of them are active, as in the few-shot literature, or the assay's share, as in FS-Mol.
-        tasks: So many in all, in place of ten of each assay.
     """
 
     size: int
     balanced: bool
-    tasks: int | None = None
 
 
 SETTINGS = {
-    "1-shot": Setting(2, True, 600),
-    "10-shot": Setting(20, True, 600),
+    "1-shot": Setting(2, True),
+    "10-shot": Setting(20, True),
     **{str(size): Setting(size, False) for size in (16, 32, 64, 128)},
 }
-SHOWN = "64"
+SHOWN = "32"
 """The setting of the example."""
 
 
@@ -81,9 +79,7 @@ def trained(setup: Setup, molecules: Molecules, assays: qs.Assays, steps: int) -
     tasks = qs.AssayTasks(torch.arange(len(assays.smiles)), assays.train)
     optimizer = torch.optim.AdamW(learner.parameters(), setup.lr, weight_decay=DECAY)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in qs.train(
-        learner, tasks, steps=steps, batch=BATCH, optimizer=optimizer, scheduler=scheduler, seed=SEED
-    ):
+    for _ in qs.train(learner, tasks, steps=steps, batch=BATCH, optimizer=optimizer, scheduler=scheduler, seed=SEED):
         pass
     return learner
 
@@ -101,16 +97,16 @@ def quicker(learner: qs.MetaLearner, molecules: int) -> qs.MetaLearner:
     return learner
 
 
-def tested(learner: qs.MetaLearner, assays: qs.Assays, draws: int, most: int) -> dict:
+def tested(learner: qs.MetaLearner, assays: qs.Assays, asked: argparse.Namespace) -> dict:
     """What is found in each setting: the scores of each test, assay by assay."""
     found = {}
-    for name, setting in SETTINGS.items():
-        tasks = qs.AssayTasks(
-            torch.arange(len(assays.smiles)), assays.test, setting.size, balanced=float(setting.balanced)
-        )
-        each = setting.tasks // len(assays.test) * draws // 10 if setting.tasks else draws
-        tests = tasks.tests(each, most=most, seed=SEED)
-        scores = qs.evaluate(learner, tests, metrics={"auc": qs.roc_auc, "delta_auprc": qs.delta_auprc})
+    for name in asked.settings:
+        setting, molecules = SETTINGS[name], torch.arange(len(assays.smiles))
+        tasks = qs.AssayTasks(molecules, assays.test, setting.size, balanced=float(setting.balanced))
+        each = asked.tasks // len(assays.test) if setting.balanced else asked.draws
+        tests = tasks.tests(each, most=asked.queries, seed=SEED)
+        metrics = {"auc": qs.roc_auc, "delta_auprc": qs.delta_auprc}
+        scores = qs.evaluate(learner, tests, metrics=metrics, engine=qs.Engine(chunk=None))
         found[name] = {
             "draws": each,
             "hash": scores.episodes_hash,
@@ -125,11 +121,11 @@ def tested(learner: qs.MetaLearner, assays: qs.Assays, draws: int, most: int) ->
 
 
 @torch.no_grad()
-def example(learner: qs.MetaLearner, assays: qs.Assays, most: int, asked: int = 4) -> dict:
-    """A test of the middle assay: its actives, and some of each class that are asked about, with the answers."""
+def example(learner: qs.MetaLearner, assays: qs.Assays, setting: Setting, asked: int = 4) -> dict:
+    """The first test of the middle assay: what was told, and some of each class that are asked about, with answers."""
     which = assays.test[len(assays.test) // 2]
-    tasks = qs.AssayTasks(torch.arange(len(assays.smiles)), [which], SETTINGS[SHOWN].size, balanced=0.0)
-    (episode,) = tasks.tests(1, most=most, seed=SEED)
+    tasks = qs.AssayTasks(torch.arange(len(assays.smiles)), [which], setting.size, balanced=float(setting.balanced))
+    (episode,) = tasks.tests(1, seed=SEED)
     y = episode.query.y[0]
     some = torch.cat([(y == label).nonzero()[:asked, 0] for label in (1, 0)])
     p = learner.predict(learner.adapt(episode.support), episode.query.x[:, some])
@@ -153,7 +149,7 @@ def run(setup: Setup, molecules: Molecules, assays: qs.Assays, asked: argparse.N
     parameters = sum(p.numel() for p in learner.parameters()) if setup.lr else 0
     between = time.process_time()
     learner = quicker(learner, len(assays.smiles))
-    tests = tested(learner, assays, asked.draws, asked.queries)
+    tests = tested(learner, assays, asked)
     return {
         "steps": max(1, int(asked.steps * setup.share)) if setup.lr else 0,
         "batch": BATCH,
@@ -161,7 +157,7 @@ def run(setup: Setup, molecules: Molecules, assays: qs.Assays, asked: argparse.N
         "training_seconds": round(between - start, 1),
         "testing_seconds": round(time.process_time() - between, 1),
         "tests": tests,
-        "example": example(learner, assays, asked.queries),
+        "example": example(learner, assays, SETTINGS[SHOWN]),
     }
 
 
@@ -175,7 +171,9 @@ def main(words: Sequence[str] | None = None) -> None:
     runner.add_argument("--kept", type=Path, default=Path("runs/molecules"), help="folder of vectors")
     runner.add_argument("--choose", action="store_true", help="test on the last two training assays instead")
     runner.add_argument("--steps", type=int, default=STEPS)
-    runner.add_argument("--draws", type=int, default=10, help="support sets of each assay and size")
+    runner.add_argument("--settings", nargs="+", choices=SETTINGS, default=[*SETTINGS])
+    runner.add_argument("--tasks", type=int, default=600, help="of 1-shot and of 10-shot, over all assays")
+    runner.add_argument("--draws", type=int, default=10, help="support sets of each assay and of each other size")
     runner.add_argument("--queries", type=int, default=1000, help="the most of a task")
     runner.add_argument("--out", type=Path, default=RESULTS)
     writer = commands.add_parser("page")
@@ -208,7 +206,7 @@ def main(words: Sequence[str] | None = None) -> None:
         }
         asked.out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(about | found) + "\n")
-        means = [f"{setting} {100 * torch.tensor(tests['auc']).mean():.1f}" for setting, tests in found["tests"].items()]
+        means = [f"{kind} {100 * torch.tensor(tests['auc']).nanmean():.1f}" for kind, tests in found["tests"].items()]
         print(name, *means, f"{found['training_seconds']} + {found['testing_seconds']} s", sep="  ", flush=True)
 
 

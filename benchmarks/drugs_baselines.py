@@ -1,10 +1,12 @@
 """The field's classical baselines for benchmarks/drugs.py: each knows of a task its support set alone."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Hyperparameter, Kernel, WhiteKernel
 from sklearn.neighbors import KNeighborsClassifier
@@ -56,6 +58,9 @@ class Tanimoto(Kernel):
 
     hyperparameters: tuple[Hyperparameter, ...] = ()
 
+    def __init__(self):
+        """scikit-learn reads the parameters of a kernel here: there are none."""
+
     def __call__(self, X, Y=None, eval_gradient=False):  # noqa: N803
         k = tanimoto(X, X if Y is None else Y)
         return (k, np.empty((*k.shape, 0))) if eval_gradient else k
@@ -80,4 +85,6 @@ def neighbours(x: np.ndarray, y: np.ndarray, queries: np.ndarray) -> np.ndarray:
 def process(x: np.ndarray, y: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """Regression on the labels, with variance and noise of the highest marginal likelihood."""
     kernel = ConstantKernel(1.0, (0.1, 10)) * Tanimoto() + WhiteKernel(0.3, (0.01, 10))
-    return GaussianProcessRegressor(kernel, normalize_y=True).fit(x, y.astype(float)).predict(queries)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the best may lie at the end of what is allowed
+        return GaussianProcessRegressor(kernel, normalize_y=True).fit(x, y.astype(float)).predict(queries)

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 import quickstudy as qs
 from quickstudy.contract import Episodes, Examples, valid
 from quickstudy.encoders.background import MoleculeFeatures
-from quickstudy.encoders.molecules import BITS, DESCRIPTORS
+from quickstudy.encoders.molecules import BITS
 from quickstudy.tensors import per_task
 
 HIDDEN, D = 256, 64
@@ -72,11 +72,14 @@ def seen(vectors: Tensor, molecules: Int[Tensor, " training"]) -> Tensor:
         return scaled(vectors)
 
 
-def encoder(molecules: Molecules, d: int = D) -> nn.Sequential:
-    """The network that learners share the form of."""
-    table = Table(molecules.features)
-    layers = nn.Linear(table.out_features, HIDDEN), nn.LayerNorm(HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, d)
-    return nn.Sequential(table, *layers)
+class Encoder(nn.Sequential):
+    """The network whose form all learners share."""
+
+    def __init__(self, molecules: Molecules):
+        table = Table(molecules.features)
+        layers = nn.Linear(table.out_features, HIDDEN), nn.LayerNorm(HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, D)
+        super().__init__(table, *layers)
+        self.out_features = D
 
 
 def head() -> nn.Sequential:
@@ -85,7 +88,7 @@ def head() -> nn.Sequential:
 
 def pooled(molecules: Molecules, steps: int, lr: float = 0.1) -> qs.ANIL:
     """One network that learns what is active in any assay; its head is then fine-tuned by so many steps."""
-    return qs.ANIL(encoder(molecules), head(), inner_steps=0, inner_lr=lr, test_inner_steps=steps)
+    return qs.ANIL(Encoder(molecules), head(), inner_steps=0, inner_lr=lr, test_inner_steps=steps)
 
 
 class OneOfEachAssay(qs.MetaLearner):
@@ -145,28 +148,28 @@ METHODS: dict[str, Setup] = {
     "multi-task": Setup(
         "transfer",
         "Pre-trained on every assay, logistic regression",
-        lambda m: OneOfEachAssay(qs.LinearProbe(encoder(m), classes=2 * m.assays)),
+        lambda m: OneOfEachAssay(qs.LinearProbe(Encoder(m), classes=2 * m.assays)),
     ),
-    "protonet": Setup("metric", "Prototypical network", lambda m: qs.PrototypicalNetwork(encoder(m))),
-    "mahalanobis": Setup("metric", "Mahalanobis classifier", lambda m: qs.Mahalanobis(encoder(m))),
-    "r2d2": Setup("metric", "R2-D2", lambda m: qs.R2D2(encoder(m), penalty=10.0, alpha=3.0)),
-    "anil": Setup("optimization", "ANIL", lambda m: qs.ANIL(encoder(m), head(), inner_steps=5, inner_lr=0.1)),
+    "protonet": Setup("metric", "Prototypical network", lambda m: qs.PrototypicalNetwork(Encoder(m))),
+    "mahalanobis": Setup("metric", "Mahalanobis classifier", lambda m: qs.Mahalanobis(Encoder(m))),
+    "r2d2": Setup("metric", "R2-D2", lambda m: qs.R2D2(Encoder(m), penalty=10.0, alpha=3.0)),
+    "anil": Setup("optimization", "ANIL", lambda m: qs.ANIL(Encoder(m), head(), inner_steps=5, inner_lr=0.1)),
     "maml": Setup(
         "optimization",
         "MAML",
-        lambda m: qs.MAML(nn.Sequential(encoder(m), head()), inner_steps=2, inner_lr=0.05, first_order=True),
+        lambda m: qs.MAML(nn.Sequential(Encoder(m), head()), inner_steps=2, inner_lr=0.05, first_order=True),
         share=0.5,
     ),
-    "cnp": Setup("model-based", "Conditional neural process", lambda m: qs.NeuralProcess(encoder(m))),
-    "anp": Setup("model-based", "Attentive neural process", lambda m: qs.AttentiveNeuralProcess(encoder(m))),
-    "alpaca": Setup("bayesian", "ALPaCA", lambda m: qs.ALPaCA(encoder(m))),
+    "cnp": Setup("model-based", "Conditional neural process", lambda m: qs.NeuralProcess(Encoder(m))),
+    "anp": Setup("model-based", "Attentive neural process", lambda m: qs.AttentiveNeuralProcess(Encoder(m))),
+    "alpaca": Setup("bayesian", "ALPaCA", lambda m: qs.ALPaCA(Encoder(m))),
     "dkt": Setup(
-        "bayesian", "Deep kernel transfer", lambda m: qs.DeepKernelTransfer(encoder(m), objective="predictive")
+        "bayesian", "Deep kernel transfer", lambda m: qs.DeepKernelTransfer(Encoder(m), objective="predictive")
     ),
     "shipped": Setup("bayesian", "Mixture of deep kernels, as shipped", shipped, 0),
     "in-context": Setup(
         "in-context",
         "In-context transformer",
-        lambda m: qs.InContextTransformer(encoder(m), ways=2, d=64, layers=2),
+        lambda m: qs.InContextTransformer(Encoder(m), ways=2, d=64, layers=2),
     ),
 }

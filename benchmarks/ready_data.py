@@ -5,7 +5,6 @@ Embeddings of pictures and texts are computed once and kept in a folder, as the 
 
 import csv
 import gzip
-import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from zipfile import ZipFile
 
 import torch
+from molecule_vectors import encoded
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,7 +21,6 @@ import quickstudy as qs
 from quickstudy.data.files import data_directory
 from quickstudy.data.labelled import Mapped
 from quickstudy.data.tables import tables
-from quickstudy.encoders.molecules import MoleculeEncoder
 from quickstudy.inputs import PICTURES, TEXTS
 from quickstudy.tasks import Tasks
 
@@ -153,40 +152,25 @@ def of_texts(by_class: Mapping[str, list[str]]) -> tuple[Tensor, Tensor, Iterabl
 
 def molecules(folder: Path, kept: Path) -> Distribution:
     """Tox21's assays, each a task of active and inactive compounds: six to train on, three calibrate, three test."""
-    path = kept / "tox21.safetensors"
-    with gzip.open(folder / "molecules" / "tox21.csv.gz") as file:
-        rows = list(csv.DictReader(io.TextIOWrapper(file)))
-    assays = [name for name in rows[0] if name not in ("smiles", "mol_id")]
-    if not path.exists():
-        encode, x, known = MoleculeEncoder(), [], []
-        for place, row in enumerate(rows):
-            try:
-                x.append(encode([row["smiles"]])[0])
-                known.append(place)
-            except ValueError:  # a handful that RDKit cannot read
-                continue
-        kept.mkdir(parents=True, exist_ok=True)
-        save_file({"x": torch.stack(x), "known": torch.tensor(known)}, path)
-    found = load_file(path)
-    known = found["known"].tolist()
-    told = {assay: torch.tensor([float(rows[i][assay] or -1) for i in known]) for assay in assays}
-    others = [assay for assay in assays if assay not in CALIBRATING + TESTING]
+    x, assays = encoded(qs.molecule_net("tox21", folder), kept, "tox21")
+    every = {one.name: one for one in (*assays.train, *assays.test)}
+    others = [assay for assay in every if assay not in CALIBRATING + TESTING]
 
     def of(chosen: Iterable[str]) -> qs.LabelledData:
-        parts = [(f"{assay} {v}", assay, (told[assay] == v).nonzero()[:, 0]) for assay in chosen for v in (0, 1)]
+        parts = [(f"{assay} {v}", assay, every[assay].molecules[every[assay].active == v])
+                 for assay in chosen for v in (0, 1)]  # fmt: skip
         names, groups, places = zip(*parts, strict=True)
         y = torch.arange(len(parts)).repeat_interleave(torch.tensor([len(some) for some in places]))
-        return qs.LabelledData("Tox21", Mapped(found["x"], torch.cat(places)), y, names, groups)
+        return qs.LabelledData("Tox21", Mapped(x, torch.cat(places)), y, names, groups)
 
     def tasks(chosen: Iterable[str]) -> Callable[[int | tuple[int, int]], Tasks]:
         return lambda shots: qs.FewShot(of(chosen), 2, shots, 5, within_groups=True)
 
     tests = {f"Tox21 {assay}": tasks([assay]) for assay in TESTING}
-    seen = torch.stack([told[assay] >= 0 for assay in others]).any(0)
-    x = found["x"][seen]
+    seen = x[torch.cat([every[assay].molecules for assay in others]).unique()]
     calibrating = tasks(CALIBRATING)
     return Distribution(
-        tasks(others)((1, 10)), (2,), lambda _, shots: calibrating(shots), tests, (x, torch.zeros(len(x)))
+        tasks(others)((1, 10)), (2,), lambda _, shots: calibrating(shots), tests, (seen, torch.zeros(len(seen)))
     )
 
 

@@ -66,7 +66,17 @@ from quickstudy.regressor import FewShotRegressor
 from quickstudy.scores import Interval, delta_auprc, interval, roc_auc
 from quickstudy.shipping import load_task, save_task
 from quickstudy.task_norm import TaskNormalized
-from quickstudy.tasks import AssayTasks, Augmented, FewShot, GPCurves, Sinusoids, TableColumns, TableRows, Tasks, UserRatings
+from quickstudy.tasks import (
+    AssayTasks,
+    Augmented,
+    FewShot,
+    GPCurves,
+    Sinusoids,
+    TableColumns,
+    TableRows,
+    Tasks,
+    UserRatings,
+)
 from quickstudy.training import Progress, Validation, train
 
 __all__ = [

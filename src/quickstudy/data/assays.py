@@ -17,7 +17,7 @@ from quickstudy.data.files import data_directory
 
 PLACES = ("", "molecules", "moleculenet")
 TESTS = {"tox21": 3, "sider": 6, "muv": 5}
-"""MoleculeNet's data, and how many assays, the last ones, the few-shot literature tests on (Altae-Tran et al., 2017)."""
+"""MoleculeNet's data, and on how many assays, the last ones, the literature tests (Altae-Tran et al., 2017)."""
 NO_ASSAY = ("smiles", "mol_id")
 ACTIVE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
@@ -87,8 +87,8 @@ def molecule_net(name: str, data_dir: str | Path | None = None) -> Assays:
     Args:
         name: "tox21": 8,014 compounds and 12 assays of toxicity; "sider": 1,427 drugs and 27 groups of side effects;
             "muv": 93,127 compounds and 17 assays, with some 30 actives each.
-        data_dir: A folder that holds NAME.csv.gz or NAME.csv, or a folder molecules or moleculenet with it; the variable
-            QUICKSTUDY_DATA unless given.
+        data_dir: A folder that holds NAME.csv.gz or NAME.csv, or a folder molecules or moleculenet with it; the
+            variable QUICKSTUDY_DATA unless given.
 
     Raises:
         FileNotFoundError: No folder, or not the file.
@@ -102,7 +102,7 @@ def molecule_net(name: str, data_dir: str | Path | None = None) -> Assays:
     if path is None:
         raise FileNotFoundError(
             f"{name}.csv.gz is not in {folder or 'any folder, as none was named'}. Fetch it from MoleculeNet "
-            f"(https://moleculenet.org/datasets-1), and name its folder with --data-dir or the variable QUICKSTUDY_DATA."
+            f"(https://moleculenet.org/datasets-1), and name its folder by --data-dir or QUICKSTUDY_DATA."
         )
     smiles, assays = table(path)
     if len(assays) <= TESTS[name]:

@@ -83,7 +83,7 @@ class AssayTasks:
 
         Args:
             draws: Support sets of each assay; fewer are the first of more.
-            most: Queries of a task; of more, so many random ones are asked for, which leaves areas under curves unbiased.
+            most: Queries of a task; of more, so many random ones are asked for, by which no score is biased.
             seed: Of the list.
         """
         batches = []
