@@ -23,7 +23,7 @@ from torch import Tensor
 import quickstudy as qs
 
 RESULTS = Path(__file__).parent / "results"
-STEPS, BATCH, DECAY, SEED = 600, 8, 0.1, 0
+STEPS, BATCH, DECAY, SEED = 300, 8, 0.1, 0
 INACTIVE = 4000
 """Of MUV's 93,127 compounds those that are active anywhere are kept, and so many random others."""
 
@@ -49,13 +49,14 @@ SHOWN = "32"
 """The setting of the example."""
 
 
-def read(data: str, data_dir: Path | None, kept: Path, choose: bool) -> tuple[Molecules, qs.Assays]:
+def read(asked: argparse.Namespace) -> tuple[Molecules, qs.Assays]:
     """The molecules and the assays to train and test on."""
-    assays = qs.molecule_net(data, data_dir)
-    if data == "muv":
+    assays = qs.molecule_net(asked.data, asked.data_dir)
+    if asked.data == "muv":
         assays = assays.keep(few(assays, INACTIVE))
-    vectors, assays = encoded(assays, kept, data)
-    assays = assays.to_choose() if choose else assays
+    vectors, assays = encoded(assays, asked.kept, asked.data)
+    assays = assays.to_choose() if asked.choose else assays
+    assays = assays.apart(seed=SEED) if asked.apart else assays
     training = torch.cat([one.molecules for one in assays.train]).unique()
     return Molecules(vectors, seen(vectors, training), len(assays.train)), assays
 
@@ -79,7 +80,8 @@ def trained(setup: Setup, molecules: Molecules, assays: qs.Assays, steps: int) -
     tasks = qs.AssayTasks(torch.arange(len(assays.smiles)), assays.train)
     optimizer = torch.optim.AdamW(learner.parameters(), setup.lr, weight_decay=DECAY)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in qs.train(learner, tasks, steps=steps, batch=BATCH, optimizer=optimizer, scheduler=scheduler, seed=SEED):
+    how = {"steps": steps, "batch": BATCH, "optimizer": optimizer, "scheduler": scheduler, "seed": SEED}
+    for _ in qs.train(learner, tasks, **how, engine=qs.Engine(chunk=None)):
         pass
     return learner
 
@@ -170,6 +172,7 @@ def main(words: Sequence[str] | None = None) -> None:
     runner.add_argument("--data-dir", type=Path, help="folder of MoleculeNet's files; else QUICKSTUDY_DATA")
     runner.add_argument("--kept", type=Path, default=Path("runs/molecules"), help="folder of vectors")
     runner.add_argument("--choose", action="store_true", help="test on the last two training assays instead")
+    runner.add_argument("--apart", action="store_true", help="train on one half of the molecules, test on the other")
     runner.add_argument("--steps", type=int, default=STEPS)
     runner.add_argument("--settings", nargs="+", choices=SETTINGS, default=[*SETTINGS])
     runner.add_argument("--tasks", type=int, default=600, help="of 1-shot and of 10-shot, over all assays")
@@ -188,9 +191,10 @@ def main(words: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"no method {unknown[0]!r}; there are {', '.join(METHODS)}")
     torch.set_num_threads(1)
-    molecules, assays = read(asked.data, asked.data_dir, asked.kept, asked.choose)
+    molecules, assays = read(asked)
+    kind = asked.data + "-apart" * asked.apart + "-chosen" * asked.choose
     for name in asked.methods or METHODS:
-        path = asked.out / f"drugs-{asked.data}{'-chosen' * asked.choose}-{name}.json"
+        path = asked.out / f"drugs-{kind}-{name}.json"
         if path.exists():
             continue
         found = run(METHODS[name], molecules, assays, asked)
@@ -201,6 +205,7 @@ def main(words: Sequence[str] | None = None) -> None:
             "machine": processor(),
             "torch": torch.__version__,
             "molecules": len(assays.smiles),
+            "apart": asked.apart,
             "train": [one.name for one in assays.train],
             "test": [one.name for one in assays.test],
         }

@@ -133,6 +133,13 @@ def shipped(molecules: Molecules) -> qs.MetaLearner:
     return learner.requires_grad_(False)
 
 
+def quiet(learner: qs.ALPaCA | qs.DeepKernelTransfer) -> qs.MetaLearner:
+    """The learner with noise that begins at the labels' own size: assays are far noisier than what it is made for."""
+    with torch.no_grad():
+        (learner.log_std if isinstance(learner, qs.ALPaCA) else learner.log_noise).zero_()
+    return learner
+
+
 METHODS: dict[str, Setup] = {
     "forest": Setup("classical", "Random forest (scikit-learn)", classical(forest, False), 0),
     "neighbours": Setup("classical", "k nearest by Tanimoto (scikit-learn)", classical(neighbours, True), 0),
@@ -143,11 +150,11 @@ METHODS: dict[str, Setup] = {
         lambda m: qs.LinearProbe(Table(m.features), classes=2).requires_grad_(False),
         0,
     ),
-    "pooled": Setup("transfer", "Pre-trained on all assays as one, support unused", lambda m: pooled(m, 0)),
-    "fine-tune": Setup("transfer", "Pre-trained on all assays as one, head fine-tuned", lambda m: pooled(m, 20)),
+    "pooled": Setup("transfer", "Pre-trained, support unused", lambda m: pooled(m, 0)),
+    "fine-tune": Setup("transfer", "Pre-trained, head fine-tuned", lambda m: pooled(m, 10, 0.02)),
     "multi-task": Setup(
         "transfer",
-        "Pre-trained on every assay, logistic regression",
+        "Pre-trained by assay, logistic regression",
         lambda m: OneOfEachAssay(qs.LinearProbe(Encoder(m), classes=2 * m.assays)),
     ),
     "protonet": Setup("metric", "Prototypical network", lambda m: qs.PrototypicalNetwork(Encoder(m))),
@@ -162,9 +169,9 @@ METHODS: dict[str, Setup] = {
     ),
     "cnp": Setup("model-based", "Conditional neural process", lambda m: qs.NeuralProcess(Encoder(m))),
     "anp": Setup("model-based", "Attentive neural process", lambda m: qs.AttentiveNeuralProcess(Encoder(m))),
-    "alpaca": Setup("bayesian", "ALPaCA", lambda m: qs.ALPaCA(Encoder(m))),
+    "alpaca": Setup("bayesian", "ALPaCA", lambda m: quiet(qs.ALPaCA(Encoder(m)))),
     "dkt": Setup(
-        "bayesian", "Deep kernel transfer", lambda m: qs.DeepKernelTransfer(Encoder(m), objective="predictive")
+        "bayesian", "Deep kernel transfer", lambda m: quiet(qs.DeepKernelTransfer(Encoder(m), objective="predictive"))
     ),
     "shipped": Setup("bayesian", "Mixture of deep kernels, as shipped", shipped, 0),
     "in-context": Setup(

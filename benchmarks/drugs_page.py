@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,12 +13,13 @@ from page_parts import DOCS, fill
 import quickstudy as qs
 
 PAGE, IMAGES = DOCS / "uses" / "drugs.md", DOCS / "images"
-DATA = {"tox21": "Tox21", "sider": "SIDER", "muv": "MUV"}
-CLASSICAL, TRANSFER = "forest", "multi-task"
-SHOWN = (CLASSICAL, TRANSFER, "protonet", "in-context")
+DATA = {"tox21": "Tox21", "tox21-apart": "Tox21, compounds apart", "sider": "SIDER", "muv": "MUV"}
+OTHERS = ("forest", "fine-tune", "pooled")
+"""The classical baseline, transfer learning, and what is known of a compound without any support set."""
+SHOWN = ("forest", "fine-tune", "maml", "dkt")
 """Methods of the example."""
-OTHERS = (CLASSICAL, TRANSFER)
 KINDS = ("inactive", "active")
+DELTA = "delta_auprc"
 FEW, SIZES = ("10-shot", "1-shot"), ("16", "32", "64", "128")
 PUBLISHED = {
     "Siamese": {"tox21": (80.4, 65.0), "sider": (71.1, 51.4)},
@@ -98,19 +100,6 @@ def literature(every: Found) -> str:
     return grid(head, ours + theirs)
 
 
-def differences(every: Found) -> str:
-    """Paired differences of the area from the classical and the transfer baseline, on the same tasks."""
-    pairs = [(data, few, other) for data in every for few in FEW for other in OTHERS if other in every[data]]
-    lines = []
-    for name, _ in rows(every):
-        cells = [
-            gap(every[data][name], every[data][other], few, "auc") if name in every[data] else "-"
-            for data, few, other in pairs
-        ]
-        lines.append([METHODS[name].title, *cells])
-    return grid(["method", *(f"{DATA[data]}, {few}: minus {short(other)}" for data, few, other in pairs)], lines)
-
-
 def sizes(every: Found, data: str, kind: str) -> str:
     return grid(
         ["family", "method", *SIZES],
@@ -121,14 +110,14 @@ def sizes(every: Found, data: str, kind: str) -> str:
     )
 
 
-def gaps(every: Found, data: str) -> str:
-    """Paired differences of delta-AUPRC."""
-    pairs = [(size, other) for size in ("16", "128") for other in OTHERS if other in every[data]]
+def gaps(every: Found, data: str, settings: Sequence[str], kind: str) -> str:
+    """Paired differences from the baselines, on the same tasks."""
+    pairs = [(setting, other) for setting in settings for other in OTHERS if other in every[data]]
     lines = [
-        [METHODS[name].title, *(gap(about, every[data][other], size, "delta_auprc") for size, other in pairs)]
+        [METHODS[name].title, *(gap(about, every[data][other], setting, kind) for setting, other in pairs)]
         for name, about in every[data].items()
     ]
-    return grid(["method", *(f"{size}: minus {short(other)}" for size, other in pairs)], lines)
+    return grid(["method", *(f"{setting}: minus {short(other).lower()}" for setting, other in pairs)], lines)
 
 
 def costs(every: Found) -> str:
@@ -237,10 +226,11 @@ def write(folder: Path, page: Path = PAGE, images: Path = IMAGES) -> None:
         ValueError: A page without such a place.
     """
     every = found(folder)
-    parts = {part.__name__: part(every) for part in (setting, literature, differences, costs)}
+    parts = {part.__name__: part(every) for part in (setting, literature, costs)}
     for data in every:
-        parts |= {f"{data}-areas": sizes(every, data, "auc"), f"{data}-precision": sizes(every, data, "delta_auprc")}
-        parts[f"{data}-gaps"] = gaps(every, data)
+        parts |= {f"{data}-{name}": sizes(every, data, kind) for name, kind in (("areas", "auc"), ("precision", DELTA))}
+        parts[f"{data}-differences"] = gaps(every, data, FEW, "auc")
+        parts[f"{data}-gaps"] = gaps(every, data, ("16", "64"), DELTA)
     images.mkdir(parents=True, exist_ok=True)
     drawn(every, images / "drugs.png")
     curves(every, images / "drugs-sizes.png")

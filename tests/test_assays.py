@@ -52,6 +52,20 @@ def test_molecules_that_are_kept_are_numbered_anew(tox21):
         assert active == activity(0, kept.smiles[number])
 
 
+def test_molecules_to_train_on_can_be_others_than_those_to_test_on(tox21):
+    apart = tox21.apart(0.6)
+    assert apart.smiles == tox21.smiles
+    sides = [set(torch.cat([one.molecules for one in part]).tolist()) for part in (apart.train, apart.test)]
+    assert not sides[0] & sides[1]
+    assert 0.5 * len(SMILES) < len(sides[0]) < 0.7 * len(SMILES)
+    assert len(sides[0] | sides[1]) == len(SMILES)
+    for before, after in zip(tox21.test, apart.test, strict=True):
+        assert after.active.tolist() == before.active[torch.isin(before.molecules, after.molecules)].tolist()
+    assert tox21.apart(0.6, seed=1).test[0].molecules.tolist() != apart.test[0].molecules.tolist()
+    with pytest.raises(ValueError, match="the share of molecules to train on lies between 0 and 1; it is 1.0"):
+        tox21.apart(1.0)
+
+
 def test_files_that_are_none_or_not_there_are_told(tmp_path, monkeypatch):
     monkeypatch.delenv("QUICKSTUDY_DATA", raising=False)
     with pytest.raises(ValueError, match="assays are those of tox21, sider, muv; not 'bace'"):

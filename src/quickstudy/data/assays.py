@@ -14,6 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from quickstudy.data.files import data_directory
+from quickstudy.seeds import seeded
 
 PLACES = ("", "molecules", "moleculenet")
 TESTS = {"tox21": 3, "sider": 6, "muv": 5}
@@ -66,17 +67,36 @@ class Assays:
             raise ValueError(f"{count} of the {len(self.train)} training assays cannot be held out; some must remain.")
         return replace(self, train=self.train[:-count], test=self.train[-count:])
 
+    def apart(self, share: float = 0.5, seed: int = 0) -> "Assays":
+        """The same, but a random share of the molecules is for training alone, and the others for all else.
+
+        Else most molecules of a test are known from training assays: what is active in one is often so in others.
+
+        Raises:
+            ValueError: No share between 0 and 1.
+        """
+        if not 0 < share < 1:
+            raise ValueError(f"the share of molecules to train on lies between 0 and 1; it is {share}.")
+        training = torch.rand(len(self.smiles), generator=seeded(seed, "molecules")) < share
+        numbers = torch.arange(len(self.smiles))
+        train = tuple(measured(one, numbers.where(training, -1)) for one in self.train)
+        parts = (self.validation, self.test)
+        validation, test = (tuple(measured(one, numbers.where(~training, -1)) for one in part) for part in parts)
+        return replace(self, train=train, validation=validation, test=test)
+
     def keep(self, molecules: Int[Tensor, " molecule"]) -> "Assays":
         """The same of some molecules alone, given by number; they are numbered anew in the order given."""
-        renumbered = torch.full([len(self.smiles)], -1)
-        renumbered[molecules] = torch.arange(len(molecules))
+        numbers = torch.full([len(self.smiles)], -1)
+        numbers[molecules] = torch.arange(len(molecules))
+        parts = (self.train, self.validation, self.test)
+        train, validation, test = (tuple(measured(one, numbers) for one in part) for part in parts)
+        return Assays(self.name, [self.smiles[number] for number in molecules.tolist()], train, validation, test)
 
-        def of(assays: tuple[Assay, ...]) -> tuple[Assay, ...]:
-            found = [(one, renumbered[one.molecules]) for one in assays]
-            return tuple(Assay(one.name, new[new >= 0], one.active[new >= 0]) for one, new in found)
 
-        smiles = [self.smiles[number] for number in molecules.tolist()]
-        return Assays(self.name, smiles, of(self.train), of(self.validation), of(self.test))
+def measured(assay: Assay, numbers: Int[Tensor, " molecule"]) -> Assay:
+    """The assay with new numbers of its molecules, without those whose new number is -1."""
+    new = numbers[assay.molecules]
+    return Assay(assay.name, new[new >= 0], assay.active[new >= 0])
 
 
 def molecule_net(name: str, data_dir: str | Path | None = None) -> Assays:
