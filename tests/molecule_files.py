@@ -7,7 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-CHAINS = ["C" * n for n in range(1, 8)] + ["c1ccccc1C", "C1CCCCC1C", "C=CC", "CC(C)C", "OCC", "FC", "ClCC", "N#CC"]
+CHAINS = ["C" * n for n in range(1, 8)] + [
+    "c1ccccc1C",
+    "C1CCCCC1C",
+    "C=CC",
+    "CC(C)C",
+    "OCC",
+    "FC",
+    "ClCC",
+    "N#CC",
+    "O=CCC",
+    "CCSC",
+]
 ENDS = ["O", "N", "C(=O)O", "S", "Cl", "C(=O)N", "OC", "Br", "CN", "C#C"]
 SMILES = list(dict.fromkeys(chain + end for chain, end in itertools.product(CHAINS, ENDS)))
 

@@ -10,7 +10,7 @@ from molecule_files import SMILES, molecule_net
 
 pytest.importorskip("rdkit", reason="needs quickstudy[molecules]")
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-NAMES = ["forest", "neighbours", "process", "logistic", "multi-task", "fine-tune", "protonet", "in-context", "shipped"]
+NAMES = ["forest", "logistic", "multi-task", "fine-tune", "protonet", "in-context"]
 SETTINGS = ["1-shot", "10-shot", "16", "32"]
 
 
@@ -94,6 +94,18 @@ def test_a_baseline_is_asked_for_each_task_by_itself_and_its_certainties_end_som
     x, y = torch.tensor([[0, 5], [3, 1]]), torch.tensor([[0, 1], [0, 1]])
     found = baseline.predict(baseline.adapt(qs.Examples(x, y, 2)), torch.tensor([[4, 6], [0, 2]])).probs[..., 1]
     torch.testing.assert_close(found, torch.tensor([[LEAST, 1 - LEAST], [LEAST, 1 - LEAST]], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", ["forest", "neighbours", "process"])
+def test_baselines_find_what_tells_active_from_inactive_compounds(benchmark, name):
+    import drugs_baselines
+
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 2, (60, 30)).astype(float)
+    x[:, :15] *= np.arange(60)[:, None] % 2
+    x[:, 15:] *= 1 - np.arange(60)[:, None] % 2
+    found = getattr(drugs_baselines, name)(x[:20], np.arange(20) % 2, x[20:])
+    assert ((found > 0.5) == np.arange(20, 60) % 2).mean() > 0.9
 
 
 def test_pre_training_compares_the_two_classes_of_an_assay_with_each_other_alone(benchmark):

@@ -10,7 +10,7 @@ from torch import nn
 
 from quickstudy.encoders.background import Background, MoleculeFeatures
 from quickstudy.encoders.kept import Kept
-from quickstudy.encoders.molecules import BITS, DESCRIPTORS, MoleculeEncoder
+from quickstudy.encoders.molecules import BITS, DESCRIPTORS, MoleculeEncoder, readable
 from quickstudy.encoders.pictures import PictureEncoder
 from quickstudy.encoders.pretrained import Pretrained
 from quickstudy.encoders.texts import TextEncoder
@@ -125,6 +125,11 @@ def test_molecules_are_counts_of_fragments_and_descriptors(compounds):
     place = BITS + [name for name, _ in descList].index("MolWt")
     assert ethanol[place] == pytest.approx(np.log1p(MolWt(MolFromSmiles("CCO"))), rel=1e-5)
     assert torch.isfinite(compounds(["[Na+].[Cl-]"])).all()
+
+
+def test_molecules_that_can_be_read_are_told_apart_from_the_others(compounds):
+    assert readable(["CCO", "C1CC", "", " ", "c1ccccc1"]).tolist() == [0, 4]
+    assert readable([]).shape == (0,)
 
 
 @pytest.mark.parametrize("wrong", ["C1CC", "", None, 7])

@@ -6,13 +6,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from quickstudy.encoders.kept import Kept
 
 BITS, RADIUS, DESCRIPTORS = 2048, 2, 217
 """Of the fingerprint, its length and radius; and the number of RDKit's descriptors."""
+
+
+def readable(molecules: Sequence[str]) -> Int[Tensor, " readable"]:
+    """The numbers of those SMILES that RDKit reads as molecules: the encoder takes no others.
+
+    Raises:
+        ImportError: RDKit is not installed.
+    """
+    MoleculeEncoder()
+    from rdkit.Chem import MolFromSmiles
+
+    read = [smiles.strip() != "" and MolFromSmiles(smiles) is not None for smiles in molecules]
+    return torch.tensor(read, dtype=torch.bool).nonzero()[:, 0]
 
 
 class MoleculeEncoder:
