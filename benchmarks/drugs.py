@@ -21,6 +21,7 @@ from molecule_vectors import encoded
 from torch import Tensor
 
 import quickstudy as qs
+from quickstudy.tensors import known
 
 RESULTS = Path(__file__).parent / "results"
 STEPS, BATCH, DECAY, SEED = 300, 8, 0.1, 0
@@ -130,7 +131,7 @@ def example(learner: qs.MetaLearner, assays: qs.Assays, setting: Setting, asked:
     (episode,) = tasks.tests(1, seed=SEED)
     y = episode.query.y[0]
     some = torch.cat([(y == label).nonzero()[:asked, 0] for label in (1, 0)])
-    p = learner.predict(learner.adapt(episode.support), episode.query.x[:, some])
+    p = known(learner.predict(learner.adapt(episode.support), episode.query.x[:, some]), 2).exp()
     smiles = [assays.smiles[number] for number in episode.support.x[0].tolist()]
     return {
         "assay": which.name,
@@ -138,7 +139,7 @@ def example(learner: qs.MetaLearner, assays: qs.Assays, setting: Setting, asked:
         "asked": [
             [assays.smiles[number], label, round(active, 3)]
             for number, label, active in zip(
-                episode.query.x[0, some].tolist(), y[some].tolist(), p.probs[0, :, 1].tolist(), strict=True
+                episode.query.x[0, some].tolist(), y[some].tolist(), p[0, :, 1].tolist(), strict=True
             )
         ],
     }  # fmt: skip

@@ -76,9 +76,14 @@ def forest(x: np.ndarray, y: np.ndarray, queries: np.ndarray) -> np.ndarray:
     return RandomForestClassifier(TREES, random_state=0).fit(x, y).predict_proba(queries)[:, 1]
 
 
+def similarity(away: np.ndarray) -> np.ndarray:
+    return 1 - away + LEAST
+
+
 def neighbours(x: np.ndarray, y: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """Votes of the nearest, each as much as it is similar."""
-    model = KNeighborsClassifier(min(NEIGHBOURS, len(x)), metric="precomputed", weights=lambda away: 1 - away + LEAST)
+    count = min(NEIGHBOURS, len(x))
+    model = KNeighborsClassifier(count, metric="precomputed", weights=similarity)  # pyright: ignore[reportArgumentType]
     return model.fit(1 - tanimoto(x, x), y).predict_proba(1 - tanimoto(queries, x))[:, 1]
 
 
@@ -87,4 +92,4 @@ def process(x: np.ndarray, y: np.ndarray, queries: np.ndarray) -> np.ndarray:
     kernel = ConstantKernel(1.0, (0.1, 10)) * Tanimoto() + WhiteKernel(0.3, (0.01, 10))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the best may lie at the end of what is allowed
-        return GaussianProcessRegressor(kernel, normalize_y=True).fit(x, y.astype(float)).predict(queries)
+        return np.asarray(GaussianProcessRegressor(kernel, normalize_y=True).fit(x, y.astype(float)).predict(queries))

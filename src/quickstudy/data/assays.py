@@ -90,7 +90,8 @@ class Assays:
         numbers[molecules] = torch.arange(len(molecules))
         parts = (self.train, self.validation, self.test)
         train, validation, test = (tuple(measured(one, numbers) for one in part) for part in parts)
-        return Assays(self.name, [self.smiles[number] for number in molecules.tolist()], train, validation, test)
+        smiles = [str(self.smiles[number]) for number in molecules.tolist()]
+        return Assays(self.name, smiles, train, validation, test)
 
 
 def measured(assay: Assay, numbers: Int[Tensor, " molecule"]) -> Assay:
