@@ -71,11 +71,11 @@ def told(about: dict, setting: str, kind: str) -> str:
 
 
 def gap(about: dict, other: dict, setting: str, kind: str) -> str:
-    """A paired difference; in bold beyond its interval."""
+    """A paired difference; in bold beyond its interval, unless it is printed as zero."""
     if about is other or setting not in about["tests"]:
         return "-"
     difference = qs.interval(scores(about, setting, kind) - scores(other, setting, kind))
-    bold = "**" if abs(difference.mean) > difference.half_width else ""
+    bold = "**" if abs(difference.mean) > max(difference.half_width, 0.05) else ""
     return f"{bold}{difference.mean:+.1f} ± {difference.half_width:.1f}{bold}"
 
 
@@ -180,7 +180,7 @@ def drawn(every: Found, path: Path) -> None:
     def named(axis: Axes, how: str, active: int) -> None:
         axis.set_title(f"{how}: {KINDS[active]}", fontsize=10, color=("#7a7a7a", "#1f6f43")[active])
 
-    figure, axes = plt.subplots(3, 4, figsize=(11, 10.5), layout="constrained")
+    figure, axes = plt.subplots(3, 4, figsize=(11, 8.8), layout="constrained")
     actives = sum(row[1] for row in told)
     for axis, (smiles, active) in zip(axes[0], [*told[: min(actives, 3)], *told[actives:]], strict=False):
         axis.imshow(picture(smiles))
@@ -205,6 +205,7 @@ def curves(every: Found, path: Path) -> None:
 
     figure, axes = plt.subplots(1, len(every), figsize=(5.2 * len(every), 3.8), layout="constrained", squeeze=False)
     for axis, (data, abouts) in zip(axes[0], every.items(), strict=True):
+        axis.set_prop_cycle(color=plt.get_cmap("tab20").colors)  # pyright: ignore[reportAttributeAccessIssue]
         for name, about in abouts.items():
             known = [size for size in SIZES if size in about["tests"]]
             means = [scores(about, size, "auc").mean().item() for size in known]
