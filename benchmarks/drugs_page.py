@@ -13,7 +13,13 @@ from page_parts import DOCS, fill
 import quickstudy as qs
 
 PAGE, IMAGES = DOCS / "uses" / "drugs.md", DOCS / "images"
-DATA = {"tox21": "Tox21", "tox21-apart": "Tox21, compounds apart", "sider": "SIDER", "muv": "MUV"}
+DATA = {
+    "tox21": "Tox21",
+    "tox21-apart": "Tox21, compounds apart",
+    "sider": "SIDER",
+    "sider-apart": "SIDER, compounds apart",
+    "muv": "MUV",
+}
 OTHERS = ("forest", "fine-tune", "pooled")
 """The classical baseline, transfer learning, and what is known of a compound without any support set."""
 SHOWN = ("forest", "fine-tune", "maml", "dkt")
@@ -100,22 +106,22 @@ def literature(every: Found) -> str:
     return grid(head, ours + theirs)
 
 
-def sizes(every: Found, data: str, kind: str) -> str:
+def sizes(abouts: dict[str, dict], kind: str) -> str:
     return grid(
         ["family", "method", *SIZES],
         [
             [METHODS[name].family, METHODS[name].title, *(told(about, size, kind) for size in SIZES)]
-            for name, about in every[data].items()
+            for name, about in abouts.items()
         ],
     )
 
 
-def gaps(every: Found, data: str, settings: Sequence[str], kind: str) -> str:
+def gaps(abouts: dict[str, dict], settings: Sequence[str], kind: str) -> str:
     """Paired differences from the baselines, on the same tasks."""
-    pairs = [(setting, other) for setting in settings for other in OTHERS if other in every[data]]
+    pairs = [(setting, other) for setting in settings for other in OTHERS if other in abouts]
     lines = [
-        [METHODS[name].title, *(gap(about, every[data][other], setting, kind) for setting, other in pairs)]
-        for name, about in every[data].items()
+        [METHODS[name].title, *(gap(about, abouts[other], setting, kind) for setting, other in pairs)]
+        for name, about in abouts.items()
     ]
     return grid(["method", *(f"{setting}: minus {short(other).lower()}" for setting, other in pairs)], lines)
 
@@ -203,8 +209,9 @@ def curves(every: Found, path: Path) -> None:
     """The area against the number of compounds."""
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, len(every), figsize=(5.2 * len(every), 3.8), layout="constrained", squeeze=False)
-    for axis, (data, abouts) in zip(axes[0], every.items(), strict=True):
+    whole = {data: abouts for data, abouts in every.items() if not data.endswith("-apart")}
+    figure, axes = plt.subplots(1, len(whole), figsize=(5.2 * len(whole), 3.8), layout="constrained", squeeze=False)
+    for axis, (data, abouts) in zip(axes[0], whole.items(), strict=True):
         axis.set_prop_cycle(color=plt.get_cmap("tab20").colors)  # pyright: ignore[reportAttributeAccessIssue]
         for name, about in abouts.items():
             known = [size for size in SIZES if size in about["tests"]]
@@ -228,10 +235,11 @@ def write(folder: Path, page: Path = PAGE, images: Path = IMAGES) -> None:
     """
     every = found(folder)
     parts = {part.__name__: part(every) for part in (setting, literature, costs)}
-    for data in every:
-        parts |= {f"{data}-{name}": sizes(every, data, kind) for name, kind in (("areas", "auc"), ("precision", DELTA))}
-        parts[f"{data}-differences"] = gaps(every, data, FEW, "auc")
-        parts[f"{data}-gaps"] = gaps(every, data, ("16", "64"), DELTA)
+    for data, abouts in every.items():
+        parts[f"{data}-differences"] = gaps(abouts, FEW, "auc")
+        if all(set(SIZES) <= set(about["tests"]) for about in abouts.values()):
+            parts |= {f"{data}-areas": sizes(abouts, "auc"), f"{data}-precision": sizes(abouts, DELTA)}
+            parts[f"{data}-gaps"] = gaps(abouts, ("16", "64"), DELTA)
     images.mkdir(parents=True, exist_ok=True)
     drawn(every, images / "drugs.png")
     curves(every, images / "drugs-sizes.png")
