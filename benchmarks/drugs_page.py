@@ -143,7 +143,7 @@ def costs(every: Found) -> str:
         tests = about["tests"].get("64") or next(iter(about["tests"].values()))
         nats = qs.interval(torch.tensor(tests["log_likelihood"])).plain()
         steps = f"{about['steps']} x {about['batch']}" if about["steps"] else "-"
-        seconds = f"{about['training_seconds']:.0f}", f"{tests['adapt_ms']:.1f}"
+        seconds = f"{about['training_seconds']:.0f}", f"{tests['adapt_ms']:.1f}" if tests["adapt_ms"] > 0.05 else "-"
         error = f"{tests['calibration_error']:.3f}"
         lines.append([METHODS[name].title, nats, error, steps, f"{about['parameters']:,}", *seconds])
     return grid(head, lines)
