@@ -6,7 +6,6 @@ Embeddings of pictures and texts are computed once and kept in a folder, as the 
 import csv
 import gzip
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -111,8 +110,15 @@ def of_zip(path: Path) -> tuple[Tensor, Tensor, Iterable[str]]:
 
 def texts(folder: Path, kept: Path) -> Distribution:
     """CLINC150's intents of eight domains; two other domains calibrate, and Banking77 tests."""
-    train, val = (embedded(f"clinc-{part}", kept, lambda part=part: clinc(folder, part)) for part in ("train", "val"))
-    test = embedded("banking77", kept, lambda: banking(folder))
+    intents = qs.clinc150(folder)
+    domains = dict(zip(intents.rows.classes, intents.rows.groups or (), strict=True))
+    train, val = (
+        embedded(
+            f"clinc-{part}", kept, lambda out=out: of_texts(intents.keep(lambda c: is_held_out(domains[c]) == out))
+        )
+        for part, out in (("train", False), ("val", True))
+    )
+    test = embedded("banking77", kept, lambda: of_texts(qs.banking77(folder)))
     return Distribution(
         qs.FewShot(train, FEW_WAYS, (1, 10), 5),
         (2, 3, 5, 10, 20),
@@ -122,32 +128,13 @@ def texts(folder: Path, kept: Path) -> Distribution:
     )
 
 
-def clinc(folder: Path, part: str) -> tuple[Tensor, Tensor, Iterable[str]]:
-    domains = json.loads((folder / "text" / "clinc150" / "domains.json").read_text())
-    held = {intent for domain in HELD_OUT_DOMAINS for intent in domains[domain]}
-    by_intent = defaultdict(list)
-    with gzip.open(folder / "text" / "clinc150" / "data_full.json.gz") as file:
-        for split, rows in json.load(file).items():
-            for text, intent in rows if not split.startswith("oos") else []:
-                if (intent in held) == (part == "val"):
-                    by_intent[intent].append(text)
-    return of_texts(by_intent)
+def is_held_out(domain: str) -> bool:
+    return domain in HELD_OUT_DOMAINS
 
 
-def banking(folder: Path) -> tuple[Tensor, Tensor, Iterable[str]]:
-    by_intent = defaultdict(list)
-    for part in ("test", "train"):
-        with (folder / "text" / "banking77" / f"{part}.csv").open() as file:
-            for row in csv.DictReader(file):
-                by_intent[row["category"]].append(row["text"])
-    return of_texts(by_intent)
-
-
-def of_texts(by_class: Mapping[str, list[str]]) -> tuple[Tensor, Tensor, Iterable[str]]:
-    classes = sorted(by_class)
-    few = [by_class[name][:TEXTS_OF_A_CLASS] for name in classes]
-    y = torch.arange(len(classes)).repeat_interleave(torch.tensor([len(some) for some in few]))
-    return TEXTS.encode([text for some in few for text in some]), y, classes
+def of_texts(some: qs.LabelledTexts) -> tuple[Tensor, Tensor, Iterable[str]]:
+    data = some.first(TEXTS_OF_A_CLASS).embedded(TEXTS.encode)
+    return *whole(data), data.classes
 
 
 def molecules(folder: Path, kept: Path) -> Distribution:

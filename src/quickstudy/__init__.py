@@ -7,15 +7,18 @@ from quickstudy.contract import Episodes, Examples, Memory, MetaLearner, categor
 from quickstudy.data.arrow import arrow_data, pack_folder, save_arrow
 from quickstudy.data.assays import Assay, Assays, molecule_net
 from quickstudy.data.digits import digits
+from quickstudy.data.fewrel import fewrel
 from quickstudy.data.folder import image_folder
 from quickstudy.data.fs_mol import fs_mol
 from quickstudy.data.glyphs import glyphs
+from quickstudy.data.intents import banking77, clinc150
 from quickstudy.data.labelled import LabelledData, joined
 from quickstudy.data.medical import medical
 from quickstudy.data.mini_imagenet import mini_imagenet
 from quickstudy.data.movielens import movielens
 from quickstudy.data.omniglot import omniglot
 from quickstudy.data.ratings import Ratings, cold_start
+from quickstudy.data.texts import LabelledTexts
 from quickstudy.data.tiny_imagenet import tiny_imagenet
 from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.mlp import MLP
@@ -30,6 +33,7 @@ from quickstudy.methods.bayesian.alpaca import ALPaCA
 from quickstudy.methods.bayesian.deep_kernel_mixture import DeepKernelMixture
 from quickstudy.methods.bayesian.deep_kernel_transfer import DeepKernelTransfer
 from quickstudy.methods.in_context.in_context_transformer import InContextTransformer
+from quickstudy.methods.in_context.language_model import LanguageModelInContext
 from quickstudy.methods.in_context.transformer_neural_process import TransformerNeuralProcess
 from quickstudy.methods.metric.feat import FEAT
 from quickstudy.methods.metric.mahalanobis import Mahalanobis
@@ -118,6 +122,8 @@ __all__ = [
     "InContextTransformer",
     "Interval",
     "LabelledData",
+    "LabelledTexts",
+    "LanguageModelInContext",
     "LinearProbe",
     "MAMLPlusPlus",
     "Mahalanobis",
@@ -148,7 +154,9 @@ __all__ = [
     "UserRatings",
     "Validation",
     "arrow_data",
+    "banking77",
     "categorical",
+    "clinc150",
     "cold_start",
     "compare",
     "delta_auprc",
@@ -156,6 +164,7 @@ __all__ = [
     "evaluate",
     "export_adaptation",
     "export_classifier",
+    "fewrel",
     "fit_confidence",
     "fit_temperature",
     "fs_mol",
