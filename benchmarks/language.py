@@ -24,7 +24,7 @@ from machine import processor
 import quickstudy as qs
 
 RESULTS = Path(__file__).parent / "results"
-STEPS, BATCH, SPLITS, SHOWN = 200, 16, 5, 4
+STEPS, BATCH, SPLITS = 150, 16, 5
 
 
 def trained(setup: Setup, split: Split, steps: int, seed: int) -> tuple[qs.MetaLearner, int, float | None]:
@@ -42,8 +42,9 @@ def trained(setup: Setup, split: Split, steps: int, seed: int) -> tuple[qs.MetaL
         batch=BATCH,
         optimizer=optimizer,
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
-        validate=qs.Validation(tasks_of(split.validation.embedded, 1), every=max(1, steps // SHOWN), episodes=100),
+        validate=qs.Validation(tasks_of(split.validation.embedded, 1), every=max(1, steps // 2), episodes=60),
         seed=seed,
+        engine=setup.engine,
     ):
         best = progress.best
     return learner, steps, best
@@ -56,9 +57,12 @@ def run(name: str, split: Split, steps: int, asked: Asked, seed: int) -> dict:
     training = time.process_time() - start
     about = {"steps": steps, "batch": BATCH, "validation": best, "training_seconds": round(training, 1)}
     about |= {"parameters": sum(p.numel() for p in learner.parameters() if p.requires_grad)}
-    about |= {"transductive": learner.transductive, "tests": tested(learner, split, setup.words, asked, seed)}
-    if not setup.words:
-        about["example"] = example(learner, split, seed)
+    about |= {
+        "transductive": learner.transductive,
+        "tests": tested(learner, split, setup.words, asked, seed, setup.engine),
+    }
+    if seed == 0 and not setup.words:
+        about["example"] = example(learner, split, seed, setup.engine)
     return about | {"cpu_seconds": round(time.process_time() - start, 1)}
 
 

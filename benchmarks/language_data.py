@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from ready_data import TEXTS_OF_A_CLASS, of_texts
 from ready_data import embedded as kept_embeddings
 from torch import Tensor
@@ -29,17 +30,17 @@ class Split(NamedTuple):
     """What one split of the classes is.
 
     Args:
-        texts: All texts of a test by its name, which `Part.rows` numbers.
+        texts: All texts, which `Part.rows` numbers; those of no class at the end.
         train, validation: Classes to train on, and to choose by.
         tests: By name.
-        outside: Texts of no class, and their embeddings; none but in CLINC150.
+        outside: Embeddings of texts of no class; none but in CLINC150.
     """
 
-    texts: dict[str, tuple[str, ...]]
+    texts: tuple[str, ...]
     train: Part
     validation: Part
     tests: dict[str, Part]
-    outside: tuple[tuple[str, ...], Tensor] | None = None
+    outside: Tensor | None = None
 
 
 def corpus(name: str, read: Callable[[], qs.LabelledTexts], kept: Path) -> tuple[qs.LabelledTexts, Part]:
@@ -58,31 +59,29 @@ def splits(course: str, data_dir: Path | None, kept: Path) -> Callable[[int], Sp
         "fewrel": lambda: qs.fewrel(data_dir),
     }
     texts, whole = corpus(course if domain is None else f"{course}-{domain}", readers[course], kept)
-    outside, others = None, {}
+    every, outside, others = list(texts.texts), None, {}
     if texts.outside:
         found = kept_embeddings(f"{course}-outside", kept, lambda: embedded_alone(texts.outside))
-        outside = texts.outside, found.examples(found.y)
-    if domain:
-        for other in DOMAINS.keys() - {domain}:
-            read = qs.fewrel(data_dir, other).keep(lambda relation: relation not in whole.rows.classes)
-            others[other] = corpus(f"{course}-{other}", lambda read=read: read, kept)
+        outside = found.examples(found.y)
+    for other in [name for name in DOMAINS if name != domain] if domain else []:
+        read = qs.fewrel(data_dir, other).keep(lambda relation: relation not in whole.rows.classes)
+        more, part = corpus(f"{course}-{other}", lambda read=read: read, kept)
+        rows = replace(part.rows, x=part.rows.examples(torch.arange(len(part.rows))) + len(every))
+        others[DOMAINS[other]] = part._replace(rows=rows)
+        every += more.texts
 
     def split(seed: int) -> Split:
         counts = SHARES[course]
-        parts = [
+        train, validation, test = (
             Part(*both)
             for both in zip(*(data.split(*(n / sum(counts) for n in counts), seed=seed) for data in whole), strict=True)
-        ]
-        first = DOMAINS[domain] if domain else texts.rows.name
-        named = {first: texts.texts} | {DOMAINS[name]: one.texts for name, (one, _) in others.items()}
-        tests = {first: parts[2]} | {DOMAINS[name]: part for name, (_, part) in others.items()}
-        order = [name for name in (first, *DOMAINS.values()) if name in tests]
-        return Split(named, parts[0], parts[1], {name: tests[name] for name in dict.fromkeys(order)}, outside)
+        )
+        tests = {DOMAINS[domain] if domain else texts.rows.name: test} | others
+        return Split((*every, *texts.outside), train, validation, tests, outside)
 
     return split
 
 
 def embedded_alone(texts: tuple[str, ...]) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """As classes of one text each."""
-    x = TEXTS.encode(list(texts))
-    return x, x.new_zeros(len(x)).long().add(1).cumsum(0) - 1, tuple(map(str, range(len(texts))))
+    return TEXTS.encode(list(texts)), torch.arange(len(texts)), tuple(map(str, range(len(texts))))

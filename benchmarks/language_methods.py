@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from torch import Tensor, nn
 
 import quickstudy as qs
+from quickstudy.inner_loop import Strategy
 
 D, HIDDEN = 384, 64
 
@@ -27,6 +28,7 @@ class Setup(NamedTuple):
         share: Of the steps that others take; 0 for what is not trained.
         words: Whether it sees the texts, and not their embeddings.
         only: The one course that it is tested on; None for all.
+        strategy: By which its inner loop is computed, where it has one.
     """
 
     family: str
@@ -36,6 +38,12 @@ class Setup(NamedTuple):
     share: float = 1.0
     words: bool = False
     only: str | None = None
+    strategy: Strategy = "stacked"
+
+    @property
+    def engine(self) -> qs.Engine:
+        """All tasks at once: networks this small are not worth a search for the fastest way."""
+        return qs.Engine(self.strategy, chunk=None)
 
 
 class Beside(nn.Module):
@@ -111,7 +119,7 @@ LEARNERS: dict[str, Setup] = {
     "tf-idf": Setup(
         "classical",
         "TF-IDF and logistic regression, no encoder",
-        lambda s: WordCounts(next(iter(s.texts.values()))),
+        lambda s: WordCounts(s.texts),
         share=0,
         words=True,
     ),
@@ -124,6 +132,7 @@ LEARNERS: dict[str, Setup] = {
         "transfer",
         "Pre-trained head, fine-tuned",
         lambda s: qs.FineTune(Beside(4.0), classes=classes(s), steps=20, lr=0.05),
+        strategy="vmap",
     ),
     "protonet": Setup("metric", "Prototypical network", lambda s: qs.PrototypicalNetwork(Beside(4.0))),
     "r2d2": Setup("metric", "R2-D2", lambda s: qs.R2D2(Beside(1.0), alpha=10.0)),

@@ -20,9 +20,9 @@ SHOWN_OUTSIDE = 3
 class Asked(NamedTuple):
     """How many tasks are drawn of each split, to test on, for strangers, and to find a temperature with."""
 
-    episodes: int = 200
-    strange: int = 100
-    calibrating: int = 100
+    episodes: int = 120
+    strange: int = 40
+    calibrating: int = 40
 
 
 def tasks_of(data: qs.LabelledData, shots: int, queries: int = QUERIES) -> qs.FewShot:
@@ -35,17 +35,19 @@ def drawn(part: Part, shots: int, episodes: int, seed: int) -> str:
     return digest(f"{batch.support.x.tolist()} {batch.query.x.tolist()}" for batch in batches)
 
 
-def tested(learner: qs.MetaLearner, split: Split, words: bool, asked: Asked, seed: int) -> dict:
+def tested(learner: qs.MetaLearner, split: Split, words: bool, asked: Asked, seed: int, engine: qs.Engine) -> dict:
     """Of every test and number of shots: scores per task and bins of confidences."""
     learner.eval()
     sees: Callable[[Part], qs.LabelledData] = lambda part: part.rows if words else part.embedded  # noqa: E731
     found = {}
     for shots in SHOTS:
         calibrating = tasks_of(sees(split.validation), shots)
-        temperature = qs.fit_temperature(learner, calibrating, episodes=asked.calibrating, seed=seed)
+        temperature = qs.fit_temperature(learner, calibrating, episodes=asked.calibrating, seed=seed, engine=engine)
         for name, part in split.tests.items():
             tasks = tasks_of(sees(part), shots)
-            one = qs.evaluate(learner, tasks, episodes=asked.episodes, seed=seed, temperature=temperature)
+            one = qs.evaluate(
+                learner, tasks, episodes=asked.episodes, seed=seed, temperature=temperature, engine=engine
+            )
             assert one.bins is not None
             assert one.tempered_bins is not None
             found[f"{name}, {shots}-shot"] = {
@@ -56,8 +58,10 @@ def tested(learner: qs.MetaLearner, split: Split, words: bool, asked: Asked, see
                 "bins": [[round(value, 2) for value in row] for row in one.bins.tolist()],
                 "tempered_bins": [[round(value, 2) for value in row] for row in one.tempered_bins.tolist()],
                 "adapt_ms": round(one.adapt_seconds * 1000, 2),
-                "strangers": told_apart(learner, tasks, asked.strange, seed) if has_strangers(tasks) else {},
-                "outside": out_of_scope(learner, tasks, split, asked.strange, seed) if split.outside else {},
+                "strangers": told_apart(learner, tasks, asked.strange, seed, engine) if has_strangers(tasks) else {},
+                "outside": out_of_scope(learner, tasks, split, asked.strange, seed)
+                if split.outside is not None
+                else {},
             }
     return found
 
@@ -66,9 +70,12 @@ def rounded(scores: Tensor) -> list[float]:
     return [round(value, 3) for value in scores.tolist()]
 
 
-def told_apart(learner: qs.MetaLearner, tasks: qs.FewShot, episodes: int, seed: int) -> dict[str, list[float]]:
+def told_apart(
+    learner: qs.MetaLearner, tasks: qs.FewShot, episodes: int, seed: int, engine: qs.Engine
+) -> dict[str, list[float]]:
     """Areas under the ROC curve for queries of a class more, of which no example is shown."""
-    return {name: rounded(areas) for name, areas in strangers(learner, tasks, episodes=episodes, seed=seed).items()}
+    found = strangers(learner, tasks, episodes=episodes, seed=seed, engine=engine)
+    return {name: rounded(areas) for name, areas in found.items()}
 
 
 @torch.no_grad()
@@ -80,8 +87,8 @@ def out_of_scope(
     found: dict[str, list[float]] = {}
     for chunk, batch in enumerate(episode_list(tasks, episodes, seed)):
         shape = batch.query.x.shape[:2]
-        which = torch.randint(len(split.outside[1]), shape, generator=seeded(seed, "outside", chunk))
-        others = split.outside[1][which] if batch.query.x.ndim > 2 else -1 - which  # of words, numbers from the end
+        which = torch.randint(len(split.outside), shape, generator=seeded(seed, "outside", chunk))
+        others = split.outside[which] if batch.query.x.ndim > 2 else which - len(split.outside)  # of texts, the last
         strange = torch.arange(2 * shape[1]).expand(len(batch), -1) >= shape[1]
         for name, scores in unfamiliarity(learner, batch.support, torch.cat([batch.query.x, others], 1)).items():
             found.setdefault(name, []).extend(rounded(area(scores, strange)))
@@ -89,35 +96,33 @@ def out_of_scope(
 
 
 @torch.no_grad()
-def example(learner: qs.MetaLearner, split: Split, seed: int, shots: int = 1) -> dict:
+def example(learner: qs.MetaLearner, split: Split, seed: int, engine: qs.Engine, shots: int = 1) -> dict:
     """One task: its examples, a query of each class, and texts of no class, with probabilities.
 
     With each query, how many of the validation classes' own queries look less like none of the classes than it does.
     """
     learner.eval()
-    name, part = next(iter(split.tests.items()))
-    temperature = qs.fit_temperature(learner, tasks_of(split.validation.embedded, shots), episodes=50, seed=seed)
+    part = next(iter(split.tests.values()))
+    tasks = tasks_of(split.validation.embedded, shots)
+    temperature = qs.fit_temperature(learner, tasks, episodes=40, seed=seed, engine=engine)
     (batch,) = episode_list(tasks_of(part.embedded, shots, 1), 1, seed)
     (rows,) = episode_list(tasks_of(part.rows, shots, 1), 1, seed)
-    x, texts = batch.query.x, [split.texts[name][row] for row in rows.query.x[0].tolist()]
-    if split.outside:
-        chosen = torch.randperm(len(split.outside[1]), generator=seeded(seed, "shown"))[:SHOWN_OUTSIDE]
-        x = torch.cat([x, split.outside[1][chosen][None]], 1)
-        texts += [split.outside[0][row] for row in chosen.tolist()]
+    x, texts = batch.query.x, [split.texts[row] for row in rows.query.x[0].tolist()]
+    if split.outside is not None:
+        chosen = torch.randperm(len(split.outside), generator=seeded(seed, "shown"))[:SHOWN_OUTSIDE]
+        x = torch.cat([x, split.outside[chosen][None]], 1)
+        texts += [split.texts[row - len(split.outside)] for row in chosen.tolist()]
     probabilities = tempered(learner.predict(learner.adapt(batch.support), x), temperature).probs[0]  # pyright: ignore
     scores = unfamiliarity(learner, batch.support, x)
     by = UNLIKE if UNLIKE in scores else SOFTMAX
     usual = torch.cat(
-        [
-            unfamiliarity(learner, some.support, some.query.x)[by].flatten()
-            for some in episode_list(tasks_of(split.validation.embedded, shots), 40, seed)
-        ]
+        [unfamiliarity(learner, some.support, some.query.x)[by].flatten() for some in episode_list(tasks, 40, seed)]
     )
     assert rows.support.classes is not None
     classes = [part.rows.classes[c] for c in rows.support.classes[0].tolist()]
     true = [*(classes[y * shots] for y in rows.query.y[0].tolist()), *[None] * SHOWN_OUTSIDE]
     return {
-        "support": [[c, split.texts[name][row]] for c, row in zip(classes, rows.support.x[0].tolist(), strict=True)],
+        "support": [[c, split.texts[row]] for c, row in zip(classes, rows.support.x[0].tolist(), strict=True)],
         "queries": [
             [text, right, [round(p, 3) for p in p_of.tolist()], round((usual < score).float().mean().item(), 3)]
             for text, right, p_of, score in zip(texts, true, probabilities, scores[by][0], strict=False)
