@@ -1,7 +1,7 @@
 """Language with few labels: intents of CLINC150 and Banking77, relations of FewRel, meta-learners beside the others.
 
     python benchmarks/language.py run [METHOD...] --data-dir DIR     trains and tests; what has a result is passed over
-    python benchmarks/language.py model FOLDER --data-dir DIR        a language model in context, and some of the others
+    python benchmarks/language.py model MODEL --data-dir DIR         a language model in context, and some of the others
                                                                      on the same, fewer tasks
     python benchmarks/language.py page                               writes tables, example and picture into
                                                                      docs/uses/language.md
@@ -71,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     runner, writer, modeller = (commands.add_parser(name) for name in ("run", "page", "model"))
     runner.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(LEARNERS)}; or all")
-    modeller.add_argument("model", type=Path, help="folder of a causal language model, as transformers saves it")
+    modeller.add_argument("model", type=Path, help="folder or .gguf file of a causal language model"))
     for command in (runner, modeller):
         command.add_argument("--data-dir", type=Path, help="folder of the data; else QUICKSTUDY_DATA")
         command.add_argument("--kept", type=Path, default=Path("runs/language"), help="folder of embeddings")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import quickstudy as qs
 from quickstudy.inner_loop import Strategy
 
-D, HIDDEN = 384, 64
+D, HIDDEN, FEATURES = 384, 64, 64
 
 
 class Setup(NamedTuple):
@@ -61,6 +61,15 @@ class Beside(nn.Module):
         return (x + self.add(x)) * self.log_scale.exp()
 
 
+class Fewer(nn.Sequential):
+    """Fewer features of such an embedding, in random directions at first: for what inverts a matrix of them."""
+
+    def __init__(self, features: int):
+        super().__init__(Beside(), nn.Linear(D, features, bias=False))
+        nn.init.orthogonal_(self[1].weight, gain=(D / features) ** 0.5)  # keeps lengths, on average
+        self.out_features = features
+
+
 class Scaled(nn.Module):
     """An embedding as it is, times a number."""
 
@@ -98,6 +107,13 @@ class WordCounts(qs.MetaLearner):
         return [self.texts[row] for row in rows.tolist()]
 
 
+def blank(head: nn.Linear) -> nn.Linear:
+    """A head that begins at zero, from which the first inner step leads to the classes' means."""
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
 def classes(split: Split) -> int:
     return len(split.train.rows.classes)
 
@@ -127,28 +143,25 @@ LEARNERS: dict[str, Setup] = {
         "transfer",
         "Pre-trained head, logistic regression",
         lambda s: qs.LinearProbe(Beside(4.0), classes=classes(s), C=1.0),
+        lr=3e-4,
     ),
     "fine-tune": Setup(
         "transfer",
         "Pre-trained head, fine-tuned",
         lambda s: qs.FineTune(Beside(4.0), classes=classes(s), steps=20, lr=0.05),
+        lr=3e-4,
         strategy="vmap",
     ),
     "protonet": Setup("metric", "Prototypical network", lambda s: qs.PrototypicalNetwork(Beside(4.0))),
-    "r2d2": Setup("metric", "R2-D2", lambda s: qs.R2D2(Beside(1.0), alpha=10.0)),
+    "r2d2": Setup("metric", "R2-D2", lambda s: qs.R2D2(Beside(1.0), alpha=10.0), lr=3e-4),
     "anil": Setup(
         "optimization",
         "ANIL",
-        lambda s: qs.ANIL(Beside(4.0), nn.Linear(D, WAYS), inner_lr=0.1, inner_steps=5),
-    ),
-    "maml": Setup(
-        "optimization",
-        "MAML",
-        lambda s: qs.MAML(qs.MLP(D, HIDDEN, WAYS), inner_lr=0.4, inner_steps=3, test_inner_steps=10),
-        lr=3e-3,
+        lambda s: qs.ANIL(Beside(4.0), blank(nn.Linear(D, WAYS)), inner_lr=0.5, inner_steps=5),
+        lr=2e-4,
     ),
     "cnp": Setup("model-based", "Conditional neural process", lambda s: qs.NeuralProcess(Beside(4.0), hidden=128)),
-    "alpaca": Setup("bayesian", "ALPaCA", lambda s: qs.ALPaCA(Beside(1.0))),
+    "alpaca": Setup("bayesian", "ALPaCA", lambda s: qs.ALPaCA(Fewer(FEATURES))),
     "dkt": Setup(
         "bayesian",
         "Deep kernel transfer",
@@ -158,7 +171,6 @@ LEARNERS: dict[str, Setup] = {
         "in-context",
         "In-context transformer",
         lambda s: qs.InContextTransformer(Beside(4.0), ways=WAYS, d=128, layers=2),
-        share=2.0,
     ),
     "shipped": Setup(
         "bayesian",

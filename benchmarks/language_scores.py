@@ -18,7 +18,7 @@ SHOWN_OUTSIDE = 3
 
 
 class Asked(NamedTuple):
-    """How many tasks are drawn of each split, to test on, for strangers, and to find a temperature with."""
+    """How many tasks are drawn of each split, to test on, for strangers (perhaps none), and for a temperature."""
 
     episodes: int = 120
     strange: int = 40
@@ -58,7 +58,9 @@ def tested(learner: qs.MetaLearner, split: Split, words: bool, asked: Asked, see
                 "bins": [[round(value, 2) for value in row] for row in one.bins.tolist()],
                 "tempered_bins": [[round(value, 2) for value in row] for row in one.tempered_bins.tolist()],
                 "adapt_ms": round(one.adapt_seconds * 1000, 2),
-                "strangers": told_apart(learner, tasks, asked.strange, seed, engine) if has_strangers(tasks) else {},
+                "strangers": told_apart(learner, tasks, asked.strange, seed, engine)
+                if asked.strange and has_strangers(tasks)
+                else {},
                 "outside": out_of_scope(learner, tasks, split, asked.strange, seed)
                 if split.outside is not None
                 else {},
