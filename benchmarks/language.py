@@ -71,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     runner, writer, modeller = (commands.add_parser(name) for name in ("run", "page", "model"))
     runner.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(LEARNERS)}; or all")
-    modeller.add_argument("model", type=Path, help="folder or .gguf file of a causal language model"))
+    modeller.add_argument("model", type=Path, help="folder or .gguf file of a causal language model")
     for command in (runner, modeller):
         command.add_argument("--data-dir", type=Path, help="folder of the data; else QUICKSTUDY_DATA")
         command.add_argument("--kept", type=Path, default=Path("runs/language"), help="folder of embeddings")
