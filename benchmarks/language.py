@@ -27,7 +27,9 @@ RESULTS = Path(__file__).parent / "results"
 STEPS, BATCH, SPLITS = 150, 16, 5
 
 
-def trained(setup: Setup, split: Split, steps: int, seed: int) -> tuple[qs.MetaLearner, int, float | None]:
+def trained(
+    setup: Setup, split: Split, steps: int, episodes: int, seed: int
+) -> tuple[qs.MetaLearner, int, float | None]:
     """The learner with the weights that were best for validation classes, its steps, and its score there."""
     torch.manual_seed(seed)
     learner, steps, best = setup.build(split), max(2, int(steps * setup.share)), None
@@ -42,7 +44,7 @@ def trained(setup: Setup, split: Split, steps: int, seed: int) -> tuple[qs.MetaL
         batch=BATCH,
         optimizer=optimizer,
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
-        validate=qs.Validation(tasks_of(split.validation.embedded, 1), every=max(1, steps // 2), episodes=60),
+        validate=qs.Validation(tasks_of(split.validation.embedded, 1), every=max(1, steps // 2), episodes=episodes),
         seed=seed,
         engine=setup.engine,
     ):
@@ -53,7 +55,7 @@ def trained(setup: Setup, split: Split, steps: int, seed: int) -> tuple[qs.MetaL
 def run(name: str, split: Split, steps: int, asked: Asked, seed: int) -> dict:
     """One method on one split."""
     start, setup = time.process_time(), LEARNERS[name]
-    learner, steps, best = trained(setup, split, steps, seed)
+    learner, steps, best = trained(setup, split, steps, asked.validating, seed)
     training = time.process_time() - start
     about = {"steps": steps, "batch": BATCH, "validation": best, "training_seconds": round(training, 1)}
     about |= {"parameters": sum(p.numel() for p in learner.parameters() if p.requires_grad)}
@@ -62,7 +64,7 @@ def run(name: str, split: Split, steps: int, asked: Asked, seed: int) -> dict:
         "tests": tested(learner, split, setup.words, asked, seed, setup.engine),
     }
     if seed == 0 and not setup.words:
-        about["example"] = example(learner, split, seed, setup.engine)
+        about["example"] = example(learner, split, seed, setup.engine, asked.calibrating)
     return about | {"cpu_seconds": round(time.process_time() - start, 1)}
 
 
@@ -80,9 +82,7 @@ def main(words: Sequence[str] | None = None) -> None:
             "--splits", type=int, nargs="+", default=[*range(SPLITS)], help="seeds of the classes' split"
         )
     runner.add_argument("--steps", type=int, default=STEPS)
-    runner.add_argument(
-        "--episodes", type=int, nargs=3, default=Asked(), help="tasks of a split: tests, strangers, val"
-    )
+    runner.add_argument("--episodes", type=int, nargs=4, default=Asked(), help="tasks of a split; see Asked")
     modeller.add_argument("--episodes", type=int, default=120, help="tasks of a split")
     for command in (runner, modeller, writer):
         command.add_argument("--out", type=Path, default=RESULTS)

@@ -17,6 +17,8 @@ from quickstudy.scores import calibration_error
 PAGE, PICTURE = DOCS / "uses" / "language.md", DOCS / "images" / "language.png"
 CLASSICAL, TRANSFER, SHOWN = "logistic", "linear-probe", "r2d2"
 """The opponents, and whose answers are shown."""
+DARK = 0.7
+"""From which on a cell's number is white."""
 COMPARED = {"fewrel": ("Wikipedia", "PubMed")}
 """Tests of which differences are told, where not of all."""
 MODELS = {
@@ -133,7 +135,8 @@ def costs(abouts: dict[str, dict], course: str) -> str:
         seconds = sum(one["training_seconds"] for one in some) / len(some)
         ms = sum(one["tests"][test]["adapt_ms"] for one in some) / len(some)
         trained = f"{some[0]['steps']} x {some[0]['batch']}" if some[0]["steps"] else "-"
-        rows.append([LEARNERS[method].title, trained, f"{some[0]['parameters']:,}", f"{seconds:.1f}", f"{ms:.1f}"])
+        learning = "-" if LEARNERS[method].words else f"{ms:.1f}"  # words are counted when queries are asked
+        rows.append([LEARNERS[method].title, trained, f"{some[0]['parameters']:,}", f"{seconds:.1f}", learning])
     return grid(["method", "steps x tasks", "trained parameters", "CPU seconds, a split", "ms to learn a task"], rows)
 
 
@@ -178,7 +181,8 @@ def picture(abouts: dict[str, dict], path: Path) -> None:
         column = [name for name, _ in one["support"]].index(right) if right else len(names) - 1
         axes.add_patch(plt.Rectangle((column - 0.48, place - 0.46), 0.96, 0.92, fill=False, ec="tab:orange", lw=2))
         for which, value in enumerate(values[place]):
-            axes.text(which, place, f"{value:.0%}", ha="center", va="center", fontsize=8)
+            ink = "white" if value > DARK else "black"
+            axes.text(which, place, f"{value:.0%}", ha="center", va="center", fontsize=8, color=ink)
     axes.set_xticks(range(len(names)), [textwrap.fill(name, 12) for name in names], fontsize=8)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.axvline(len(names) - 1.5, color="white", lw=4)

@@ -18,11 +18,19 @@ SHOWN_OUTSIDE = 3
 
 
 class Asked(NamedTuple):
-    """How many tasks are drawn of each split, to test on, for strangers (perhaps none), and for a temperature."""
+    """How many tasks of each split are drawn.
+
+    Args:
+        episodes: To test on.
+        strange: For strangers; perhaps none.
+        calibrating: Of validation classes, for a temperature.
+        validating: Of validation classes, to choose weights by.
+    """
 
     episodes: int = 120
     strange: int = 40
     calibrating: int = 40
+    validating: int = 60
 
 
 def tasks_of(data: qs.LabelledData, shots: int, queries: int = QUERIES) -> qs.FewShot:
@@ -98,7 +106,7 @@ def out_of_scope(
 
 
 @torch.no_grad()
-def example(learner: qs.MetaLearner, split: Split, seed: int, engine: qs.Engine, shots: int = 1) -> dict:
+def example(learner: qs.MetaLearner, split: Split, seed: int, engine: qs.Engine, episodes: int, shots: int = 1) -> dict:
     """One task: its examples, a query of each class, and texts of no class, with probabilities.
 
     With each query, how many of the validation classes' own queries look less like none of the classes than it does.
@@ -106,7 +114,7 @@ def example(learner: qs.MetaLearner, split: Split, seed: int, engine: qs.Engine,
     learner.eval()
     part = next(iter(split.tests.values()))
     tasks = tasks_of(split.validation.embedded, shots)
-    temperature = qs.fit_temperature(learner, tasks, episodes=40, seed=seed, engine=engine)
+    temperature = qs.fit_temperature(learner, tasks, episodes=episodes, seed=seed, engine=engine)
     (batch,) = episode_list(tasks_of(part.embedded, shots, 1), 1, seed)
     (rows,) = episode_list(tasks_of(part.rows, shots, 1), 1, seed)
     x, texts = batch.query.x, [split.texts[row] for row in rows.query.x[0].tolist()]
@@ -118,7 +126,10 @@ def example(learner: qs.MetaLearner, split: Split, seed: int, engine: qs.Engine,
     scores = unfamiliarity(learner, batch.support, x)
     by = UNLIKE if UNLIKE in scores else SOFTMAX
     usual = torch.cat(
-        [unfamiliarity(learner, some.support, some.query.x)[by].flatten() for some in episode_list(tasks, 40, seed)]
+        [
+            unfamiliarity(learner, some.support, some.query.x)[by].flatten()
+            for some in episode_list(tasks, episodes, seed)
+        ]
     )
     assert rows.support.classes is not None
     classes = [part.rows.classes[c] for c in rows.support.classes[0].tolist()]

@@ -32,7 +32,7 @@ def test_banking77_comes_as_in_the_test_file_and_then_as_in_the_other(tmp_path, 
 
 def test_fewrel_marks_both_things_behind_their_names(tmp_path):
     wiki, medicine = (qs.fewrel(files.fewrel(tmp_path), domain) for domain in ("wiki", "pubmed"))
-    expected = "New York , thing : please ax dy the az * thing * 0 of # New York #"
+    expected = "New York , thing : please ax oy the az * thing * 0 of # New York #"
     assert wiki.first(1).listed()[0].replace("  ", " ") == expected
     assert wiki.rows.classes[0] == "relation 00"
     assert medicine.rows.classes[0] == "P90"
