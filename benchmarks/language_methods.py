@@ -1,7 +1,7 @@
 """The methods of benchmarks/language.py: on embeddings of sentences, or on their words."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -46,14 +46,19 @@ class Setup(NamedTuple):
         return qs.Engine(self.strategy, chunk=None)
 
 
+def blank(layer: nn.Linear) -> nn.Linear:
+    """A layer that begins at zero: as a head, the first inner step leads from there to the classes' means."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class Beside(nn.Module):
     """An embedding with what a small network adds to it, nothing in the beginning; all of it times a scale."""
 
     def __init__(self, scale: float = 1.0, hidden: int = HIDDEN):
         super().__init__()
-        self.add = nn.Sequential(nn.Linear(D, hidden), nn.ReLU(), nn.Linear(hidden, D))
-        nn.init.zeros_(self.add[2].weight)
-        nn.init.zeros_(self.add[2].bias)
+        self.add = nn.Sequential(nn.Linear(D, hidden), nn.ReLU(), blank(nn.Linear(hidden, D)))
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
         self.out_features = D
 
@@ -65,8 +70,9 @@ class Fewer(nn.Sequential):
     """Fewer features of such an embedding, in random directions at first: for what inverts a matrix of them."""
 
     def __init__(self, features: int):
-        super().__init__(Beside(), nn.Linear(D, features, bias=False))
-        nn.init.orthogonal_(self[1].weight, gain=(D / features) ** 0.5)  # keeps lengths, on average
+        beside, fewer = Beside(), nn.Linear(D, features, bias=False)
+        nn.init.orthogonal_(fewer.weight, gain=(D / features) ** 0.5)  # keeps lengths, on average
+        super().__init__(beside, fewer)
         self.out_features = features
 
 
@@ -88,7 +94,7 @@ class WordCounts(qs.MetaLearner):
         texts: All texts; an example is the number of one.
     """
 
-    def __init__(self, texts: Sequence[str], C: float = 10.0):  # noqa: N803 (scikit-learn's name)
+    def __init__(self, texts: tuple[str, ...], C: float = 10.0):  # noqa: N803 (scikit-learn's name)
         super().__init__()
         self.texts, self.C = texts, C
 
@@ -105,13 +111,6 @@ class WordCounts(qs.MetaLearner):
 
     def of(self, rows: Tensor) -> list[str]:
         return [self.texts[row] for row in rows.tolist()]
-
-
-def blank(head: nn.Linear) -> nn.Linear:
-    """A head that begins at zero, from which the first inner step leads to the classes' means."""
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    return head
 
 
 def classes(split: Split) -> int:

@@ -170,6 +170,7 @@ def picture(abouts: dict[str, dict], path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
 
     one = abouts[SHOWN]["splits"]["0"]["example"]
     values = [[*ps, none] for _, _, ps, none in one["queries"]]
@@ -179,7 +180,7 @@ def picture(abouts: dict[str, dict], path: Path) -> None:
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
     for place, (_, right, *_rest) in enumerate(one["queries"]):
         column = [name for name, _ in one["support"]].index(right) if right else len(names) - 1
-        axes.add_patch(plt.Rectangle((column - 0.48, place - 0.46), 0.96, 0.92, fill=False, ec="tab:orange", lw=2))
+        axes.add_patch(Rectangle((column - 0.48, place - 0.46), 0.96, 0.92, fill=False, ec="tab:orange", lw=2))
         for which, value in enumerate(values[place]):
             ink = "white" if value > DARK else "black"
             axes.text(which, place, f"{value:.0%}", ha="center", va="center", fontsize=8, color=ink)

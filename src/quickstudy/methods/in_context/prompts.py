@@ -97,6 +97,7 @@ def read(
         use_cache=True,
         logits_to_keep=last,
     )
-    kept = {f"key.{i}": layer.keys for i, layer in enumerate(cache.layers)}
-    kept |= {f"value.{i}": layer.values for i, layer in enumerate(cache.layers)}
-    return out.logits.float(), {"exists": exists, **kept}
+    kept: dict[str, Tensor] = {"exists": exists}
+    for i, layer in enumerate(cache.layers):
+        kept |= {f"key.{i}": layer.keys, f"value.{i}": layer.values}  # pyright: ignore
+    return out.logits.float(), kept
