@@ -3,8 +3,6 @@
 Embeddings of pictures and texts are computed once and kept in a folder, as the pre-trained networks do not change.
 """
 
-import csv
-import gzip
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
