@@ -22,7 +22,7 @@ from machine import processor
 from medicine_cases import draw
 from medicine_methods import METHODS, MOST, SIZE, Built, Row
 from medicine_page import write
-from medicine_scores import measured
+from medicine_scores import measured, rounded
 from safetensors.torch import load_file, save_file
 
 import quickstudy as qs
@@ -122,7 +122,7 @@ def tested(row: Row, one: Course, ways: int, shots: int, learner: qs.MetaLearner
     apart = qs.FewShot(one.test, ways, shots, QUERIES, apart=True)
     found = measured(learner, apart, episodes, temperature)
     if one.test.name.startswith("BreakHis") and shots == SHOTS[1]:  # what one would find without looking at patients
-        found["mixed"] = qs.evaluate(learner, mixed, episodes=episodes).scores["accuracy"].tolist()
+        found["mixed"] = rounded(qs.evaluate(learner, mixed, episodes=episodes).scores["accuracy"])
     return found
 
 

@@ -88,7 +88,7 @@ def differences(abouts: dict[str, dict]) -> str:
     head = ["sees", "family", "method", "minus", *places]
     rows = []
     for name in abouts:
-        against = ("pixels-fine-tune", "pixels-probe") if METHODS[name].pixels else ("logistic", "head")
+        against = ("pixels-fine-tune", "pixels-probe") if METHODS[name].pixels else ("logistic", "head-fine-tune")
         for other in against:
             cells = [minus(abouts, name, other, sources) for sources in places.values()]
             if cells[-1] != "-":
@@ -116,8 +116,8 @@ def confidences(abouts: dict[str, dict]) -> str:
         cells = []
         for source in SOURCES:
             if one := cell_of(about, source, 3, SHOWN):
-                auc, sure = (torch.tensor(one[key]).nanmean() for key in ("auc", "sure"))
-                cells += [f"{auc:.3f}", f"{sure:.2f}", f"{one['ece']:.3f}, {one['tempered_ece']:.3f}"]
+                errors = f"{one['ece']:.3f}, {one['tempered_ece']:.3f}"
+                cells += [f"{one['auc'][0]:.3f}", f"{one['sure'][0]:.2f}", errors]
         if len(cells) == 3 * len(SOURCES):
             rows.append([*named(name), *cells])
     return grid(head, rows)

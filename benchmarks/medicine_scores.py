@@ -12,7 +12,8 @@ import quickstudy as qs
 from quickstudy.contract import parts_of
 from quickstudy.evaluation import episode_list
 
-KEPT = ("accuracy", "auc", "log_likelihood", "tempered_log_likelihood", "sure")
+MEANS = ("auc", "log_likelihood", "tempered_log_likelihood", "sure")
+"""Scores of which the mean over episodes is kept, with its interval; accuracies are kept one by one, to be paired."""
 
 
 def measured(learner: qs.MetaLearner, tasks: qs.FewShot, episodes: int, temperature: float) -> dict:
@@ -24,7 +25,8 @@ def measured(learner: qs.MetaLearner, tasks: qs.FewShot, episodes: int, temperat
     support = next(iter(episode_list(tasks, 1))).support
     peak, memory = peak_of(lambda: learner.adapt(support))
     return {
-        **{name: [round(value, 4) for value in found.scores[name].tolist()] for name in KEPT},
+        "accuracy": rounded(found.scores["accuracy"]),
+        **{name: qs.interval(found.scores[name]) for name in MEANS},
         "ece": found.calibration_error,
         "tempered_ece": found.tempered_calibration_error,
         "temperature": temperature,
@@ -34,6 +36,10 @@ def measured(learner: qs.MetaLearner, tasks: qs.FewShot, episodes: int, temperat
         "hash": found.episodes_hash,
         "transductive": found.transductive,
     }
+
+
+def rounded(scores: Tensor) -> list[float]:
+    return [round(value, 4) for value in scores.tolist()]
 
 
 def sure(predicted: Distribution, query: qs.Examples) -> Tensor:
