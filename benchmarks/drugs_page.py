@@ -24,6 +24,8 @@ OTHERS = ("forest", "fine-tune", "pooled")
 """The classical baseline, transfer learning, and what is known of a compound without any support set."""
 SHOWN = ("forest", "fine-tune", "maml", "dkt")
 """Methods of the example."""
+CURVES = ("forest", "logistic", "pooled", "fine-tune", "protonet", "maml", "cnp", "dkt", "in-context")
+"""Methods of the other picture."""
 KINDS = ("inactive", "active")
 DELTA = "delta_auprc"
 FEW, SIZES = ("10-shot", "1-shot"), ("16", "32", "64", "128")
@@ -211,18 +213,20 @@ def curves(every: Found, path: Path) -> None:
 
     whole = {data: abouts for data, abouts in every.items() if not data.endswith("-apart")}
     figure, axes = plt.subplots(1, len(whole), figsize=(5.2 * len(whole), 3.8), layout="constrained", squeeze=False)
+    labelled = {}
     for axis, (data, abouts) in zip(axes[0], whole.items(), strict=True):
-        axis.set_prop_cycle(color=plt.get_cmap("tab20").colors)  # pyright: ignore[reportAttributeAccessIssue]
-        for name, about in abouts.items():
-            known = [size for size in SIZES if size in about["tests"]]
-            means = [scores(about, size, "auc").mean().item() for size in known]
+        for place, name in enumerate(CURVES):
+            if name not in abouts:
+                continue
+            known = [size for size in SIZES if size in abouts[name]["tests"]]
+            means = [scores(abouts[name], size, "auc").mean().item() for size in known]
             style = {"classical": "--", "transfer": ":"}.get(METHODS[name].family, "-")
-            axis.plot([int(size) for size in known], means, style, marker="o", markersize=3,
-                      label=short(name))  # fmt: skip
+            at = [int(size) for size in known]
+            (labelled[short(name)],) = axis.plot(at, means, style, color=f"C{place}", marker="o", markersize=3)
         axis.set(xscale="log", xlabel="compounds measured", ylabel="area under the ROC curve, %", title=DATA[data])
         axis.set_xticks([int(size) for size in SIZES], SIZES)
         axis.minorticks_off()
-    axes[0, -1].legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.legend([*labelled.values()], [*labelled], fontsize=7, frameon=False, loc="outside right center")
     figure.savefig(path, dpi=90, metadata={"Software": None})
     plt.close(figure)
 
