@@ -1,6 +1,7 @@
 """A causal language model in context on the tasks of benchmarks/language.py, and some of the others on the same.
 
-Classes are called A to E, or, where it says so, by their names, which no other method is told.
+Classes are called by words that say nothing, by letters, or, where it says so, by their names, which no other method is
+told.
 """
 
 import json
@@ -23,8 +24,9 @@ from quickstudy.methods.in_context.prompts import PAD
 from quickstudy.scores import calibration_error, reliability
 
 CALIBRATING = 5
-LETTERS, NAMES = "language-model", "language-model-names"
-METHODS = ("nearest-centroid", "logistic", "tf-idf", LETTERS, NAMES)
+WORDS, LETTERS, NAMES = "language-model-words", "language-model", "language-model-names"
+OTHERS = ("nearest-centroid", "logistic", "tf-idf")
+METHODS = (*OTHERS, WORDS, LETTERS, NAMES)
 LearnerOf = Callable[[Part, qs.Episodes], qs.MetaLearner]
 """From the classes that a task was drawn from, and the task, to who learns it."""
 
@@ -43,8 +45,9 @@ def opened(path: Path) -> tuple[nn.Module, Any]:
 
 def learners(model: nn.Module, tokenizer: Any, split: Split) -> dict[str, LearnerOf]:
     """By name."""
-    letters = qs.LanguageModelInContext(model, tokenizer).eval()
-    found: dict[str, LearnerOf] = {LETTERS: lambda part, task: letters}
+    words = qs.LanguageModelInContext(model, tokenizer).eval()
+    letters = qs.LanguageModelInContext(model, tokenizer, labels=[f" {letter}" for letter in "ABCDE"]).eval()
+    found: dict[str, LearnerOf] = {WORDS: lambda part, task: words, LETTERS: lambda part, task: letters}
 
     def named(part: Part, task: qs.Episodes) -> qs.MetaLearner:
         assert task.support.classes is not None  # whose numbers are those of the labels, as each has one example
@@ -52,7 +55,7 @@ def learners(model: nn.Module, tokenizer: Any, split: Split) -> dict[str, Learne
         return qs.LanguageModelInContext(model, tokenizer, labels=names).eval()
 
     found[NAMES] = named
-    for name in METHODS[:3]:
+    for name in OTHERS:
         one = LEARNERS[name].build(split).eval()
         found[name] = lambda part, task, one=one: one
     return {name: found[name] for name in METHODS}
@@ -83,17 +86,19 @@ def tokens_of(model: qs.LanguageModelInContext, data: qs.LabelledData) -> float:
     return asked + again + (WAYS * (asked + label + around[2]) + 1 + free + len(template.free) * again) / WAYS
 
 
-def on_split(model: nn.Module, tokenizer: Any, split: Split, episodes: int, seed: int) -> dict[str, dict]:
-    """What every method reaches on one split, in seconds and tokens too."""
+def on_split(
+    model: nn.Module, tokenizer: Any, split: Split, episodes: int, seed: int, names: list[str]
+) -> dict[str, dict]:
+    """What these methods reach on one split, in seconds and tokens too."""
     test, found = next(iter(split.tests.values())), {}
-    letters = qs.LanguageModelInContext(model, tokenizer)
-    for name, learner in learners(model, tokenizer, split).items():
-        reads = name in (LETTERS, NAMES)
+    tokens, every = qs.LanguageModelInContext(model, tokenizer).tokens, learners(model, tokenizer, split)
+    for name in names:
+        learner, reads = every[name], name not in OTHERS
 
         def seen(part: Part, name: str = name, reads: bool = reads) -> qs.LabelledData:
             if reads:
                 texts = [split.texts[row] for row in part.rows.examples(torch.arange(len(part.rows))).tolist()]
-                return replace(part.rows, x=letters.tokens(texts))
+                return replace(part.rows, x=tokens(texts))
             return part.rows if LEARNERS[name].words else part.embedded
 
         temperature = likeliest_temperature(
@@ -121,21 +126,21 @@ def measure(
     model, tokenizer = opened(path)
     for course in courses:
         result = out / f"language-model-{course}.json"
-        if result.exists():
-            continue
+        about = (
+            json.loads(result.read_text()) if result.exists() else {"course": course, "queries": WAYS, "methods": {}}
+        )
+        names = [name for name in METHODS if name not in about["methods"]]
         split = splits(course, data_dir, kept)
-        every = [on_split(model, tokenizer, split(seed), episodes, seed) for seed in seeds]
-        about = {"course": course, "queries": WAYS, "model": path.name, "machine": processor(), "methods": {}}
-        for name in METHODS:
+        every = [on_split(model, tokenizer, split(seed), episodes, seed, names) for seed in seeds if names]
+        for name in names:
             of_name = [found[name] for found in every]
+            means = {key for key in ("seconds", "tokens") if key in of_name[0]}
             about["methods"][name] = {
                 "accuracy": [value for one in of_name for value in one["accuracy"]],
                 "ece": calibration_error(torch.stack([one["bins"] for one in of_name]).sum(0)),
-                **{
-                    key: sum(one[key] for one in of_name) / len(of_name)
-                    for key in ("seconds", "tokens")
-                    if key in of_name[0]
-                },
+                **{key: sum(one[key] for one in of_name) / len(of_name) for key in sorted(means)},
             }
+        about |= {"model": path.name, "machine": processor()}
+        about["methods"] = {name: about["methods"][name] for name in METHODS}
         out.mkdir(parents=True, exist_ok=True)
         result.write_text(json.dumps(about) + "\n")

@@ -22,6 +22,7 @@ DARK = 0.7
 COMPARED = {"fewrel": ("Wikipedia", "PubMed")}
 """Tests of which differences are told, where not of all."""
 MODELS = {
+    "language-model-words": "gemma3-270m in context, classes called red, dog, seven, winter, bread",
     "language-model": "gemma3-270m in context, classes called A to E",
     "language-model-names": "gemma3-270m in context, classes called by their names",
 }

@@ -149,6 +149,15 @@ def test_a_prompt_that_is_too_long_is_refused_and_a_missing_package_named(monkey
         one.adapt(some.support)
 
 
+@torch.no_grad()
+def test_nothing_need_be_written_before_a_text_or_behind_a_label():
+    one = learner(before="", after="")
+    some = episodes(one)
+    written = one.template.written(some.support.x, some.support.y)[0, 1]
+    assert written[written >= 0].tolist() == one.template.ids("hi\nLabel:B")
+    assert one.predict(one.adapt(some.support), some.query.x).probs.isfinite().all()
+
+
 def test_fewer_classes_than_labels_are_answered_among_themselves():
     one = learner(labels=("A", "B", "C", "D"))
     some = episodes(one)

@@ -38,7 +38,7 @@ class LanguageModelInContext(MetaLearner):
         model: nn.Module,
         tokenizer: Any,
         *,
-        labels: Sequence[str] = (" A", " B", " C", " D", " E"),
+        labels: Sequence[str] = (" red", " dog", " seven", " winter", " bread"),
         before: str = "Text:",
         between: str = "\nLabel:",
         after: str = "\n\n",

@@ -32,8 +32,8 @@ class Template(nn.Module):
     ):
         super().__init__()
         self.tokenizer = tokenizer
-        written = (before, between, after, *labels, *free)
-        if not labels or not free or not all(len(row) for row in map(self.ids, written)):
+        written = (between, *labels, *free)
+        if not labels or not free or not all(map(self.ids, written)):
             raise ValueError(f"labels, texts without content and what lies between have tokens each; got {written}.")
         begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         self.register_buffer("begin", torch.tensor([begin], dtype=torch.long), persistent=False)
@@ -44,7 +44,9 @@ class Template(nn.Module):
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "text length"]:
-        return pad_sequence([torch.tensor(self.ids(text)) for text in texts], batch_first=True, padding_value=PAD)
+        return pad_sequence(
+            [torch.tensor(self.ids(text), dtype=torch.long) for text in texts], batch_first=True, padding_value=PAD
+        )
 
     def written(
         self, x: Int[Tensor, "task text length"], y: Int[Tensor, "task text"] | None = None
