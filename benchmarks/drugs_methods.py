@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from drugs_baselines import Answer, Fitted, forest, neighbours, process
 from jaxtyping import Float, Int
+from noisy import noisy
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -133,13 +134,6 @@ def shipped(molecules: Molecules) -> qs.MetaLearner:
     return learner.requires_grad_(False)
 
 
-def quiet(learner: qs.ALPaCA | qs.DeepKernelTransfer) -> qs.MetaLearner:
-    """The learner with noise that begins at the labels' own size: assays are far noisier than what it is made for."""
-    with torch.no_grad():
-        (learner.log_std if isinstance(learner, qs.ALPaCA) else learner.log_noise).zero_()
-    return learner
-
-
 METHODS: dict[str, Setup] = {
     "forest": Setup("classical", "Random forest (scikit-learn)", classical(forest, False), 0),
     "neighbours": Setup("classical", "k nearest by Tanimoto (scikit-learn)", classical(neighbours, True), 0),
@@ -169,9 +163,9 @@ METHODS: dict[str, Setup] = {
     ),
     "cnp": Setup("model-based", "Conditional neural process", lambda m: qs.NeuralProcess(Encoder(m))),
     "anp": Setup("model-based", "Attentive neural process", lambda m: qs.AttentiveNeuralProcess(Encoder(m))),
-    "alpaca": Setup("bayesian", "ALPaCA", lambda m: quiet(qs.ALPaCA(Encoder(m)))),
+    "alpaca": Setup("bayesian", "ALPaCA", lambda m: noisy(qs.ALPaCA(Encoder(m)))),
     "dkt": Setup(
-        "bayesian", "Deep kernel transfer", lambda m: quiet(qs.DeepKernelTransfer(Encoder(m), objective="predictive"))
+        "bayesian", "Deep kernel transfer", lambda m: noisy(qs.DeepKernelTransfer(Encoder(m), objective="predictive"))
     ),
     "shipped": Setup("bayesian", "Mixture of deep kernels, as shipped", shipped, 0),
     "in-context": Setup(

@@ -22,6 +22,7 @@ from language_scores import Asked, example, tasks_of, tested
 from machine import processor
 
 import quickstudy as qs
+from quickstudy.training import adam
 
 RESULTS = Path(__file__).parent / "results"
 STEPS, BATCH, SPLITS = 150, 16, 5
@@ -33,17 +34,16 @@ def trained(
     """The learner with the weights that were best for validation classes, its steps, and its score there."""
     torch.manual_seed(seed)
     learner, steps, best = setup.build(split), max(2, int(steps * setup.share)), None
-    parameters = [p for p in learner.parameters() if p.requires_grad]
-    if not setup.share or not parameters:
+    optimizer, scheduler = adam(learner, setup.lr, steps)
+    if not setup.share or optimizer is None:
         return learner, 0, None
-    optimizer = torch.optim.Adam(parameters, setup.lr)
     for progress in qs.train(
         learner,
         qs.FewShot(split.train.embedded, 5, (min(SHOTS), max(SHOTS)), 5),
         steps=steps,
         batch=BATCH,
         optimizer=optimizer,
-        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        scheduler=scheduler,
         validate=qs.Validation(tasks_of(split.validation.embedded, 1), every=max(1, steps // 2), episodes=episodes),
         seed=seed,
         engine=setup.engine,

@@ -7,7 +7,6 @@ told.
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +96,7 @@ def on_split(
 
         def seen(part: Part, name: str = name, reads: bool = reads) -> qs.LabelledData:
             if reads:
-                texts = [split.texts[row] for row in part.rows.examples(torch.arange(len(part.rows))).tolist()]
-                return replace(part.rows, x=tokens(texts))
+                return qs.LabelledTexts(split.texts, part.rows).embedded(tokens)
             return part.rows if LEARNERS[name].words else part.embedded
 
         temperature = likeliest_temperature(

@@ -8,7 +8,7 @@ import torch
 from grid import grid
 from language_data import SHARES
 from language_methods import LEARNERS
-from page_parts import DOCS, fill
+from page_parts import DOCS, fill, in_common, results
 
 import quickstudy as qs
 from quickstudy.none_of_these import SOFTMAX, UNLIKE
@@ -41,12 +41,8 @@ def found(folder: Path, course: str) -> dict[str, dict]:
         FileNotFoundError: Nothing was.
     """
     paths = {name: folder / f"language-{course}-{name}.json" for name in LEARNERS}
-    abouts = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
-    if not abouts:
-        raise FileNotFoundError(f"no result of {course} in {folder}; run python benchmarks/language.py run first.")
-    common = set.intersection(*(set(about["splits"]) for about in abouts.values()))
-    for about in abouts.values():
-        about["splits"] = {seed: about["splits"][seed] for seed in sorted(common)}
+    abouts = results(paths, f"no result of {course} in {folder}; run python benchmarks/language.py run first.")
+    in_common(abouts, "splits")
     return abouts
 
 

@@ -12,7 +12,8 @@ not learn from, which are those of other clinics. Rare classes are opened once, 
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +21,11 @@ from typing import NamedTuple
 import torch
 from machine import processor
 from medicine_cases import draw
-from medicine_methods import METHODS, MOST, SIZE, Built, Row
+from medicine_methods import METHODS, MOST, SHOTS, SHOWN, SIZE, WAYS, Built, Row
 from medicine_page import write
 from medicine_scores import measured, rounded
-from safetensors.torch import load_file, save_file
+from once import once
+from torch import Tensor
 
 import quickstudy as qs
 from quickstudy.data.labelled import LabelledData
@@ -32,7 +34,7 @@ from quickstudy.inputs import PICTURES
 from quickstudy.training import adam
 
 RESULTS = Path(__file__).parent / "results"
-WAYS, SHOTS, QUERIES, EPISODES, SEED = (2, 3), (3, 5, 10), 10, 600, 0
+QUERIES, EPISODES, SEED = 10, 600, 0
 LEARNED, ASKED = 10, 5
 """Pictures of a class in a task of training, of which up to so many are shown, and so many are asked about."""
 JUDGED = 100
@@ -58,22 +60,23 @@ class Course(NamedTuple):
 
 @cache
 def clinics(data_dir: Path | None, kept: Path) -> dict[str, Clinic]:
-    return {
-        name: Clinic(qs.medical(name, data_dir, size=SIZE), Medical(*embedded(name, data_dir, kept)))
-        for name in SOURCES
-    }
+    pixels = {name: qs.medical(name, data_dir, size=SIZE) for name in SOURCES}
+    return {name: Clinic(one, embedded(name, one, data_dir, kept)) for name, one in pixels.items()}
 
 
-def embedded(name: str, data_dir: Path | None, kept: Path) -> Iterator[LabelledData]:
+def embedded(name: str, pixels: Medical, data_dir: Path | None, kept: Path) -> Medical:
     """A clinic's pictures as the pre-trained network sees them, computed once."""
-    kept.mkdir(parents=True, exist_ok=True)
-    for kind, part in qs.medical(name, data_dir, size=224)._asdict().items():
-        path = kept / f"{name}-{kind}.safetensors"
-        if not path.exists():
-            some = (part.x[start : start + 100] for start in range(0, len(part), 100))
-            x = [PICTURES.encode([one.permute(1, 2, 0).contiguous().numpy() for one in pixels]) for pixels in some]
-            save_file({"x": torch.cat(x)}, path)
-        yield LabelledData(part.name, load_file(path)["x"], part.y, part.classes, part.groups, part.origins)
+    found = once(
+        kept / f"{name}.safetensors",
+        lambda: {kind: seen(part) for kind, part in qs.medical(name, data_dir, size=224)._asdict().items()},
+    )
+    return Medical(*(replace(part, x=found[kind]) for kind, part in pixels._asdict().items()))
+
+
+def seen(data: LabelledData) -> Tensor:
+    """The embeddings of pictures."""
+    some = (data.x.index_select(0, rows) for rows in torch.arange(len(data)).split(100))
+    return torch.cat([PICTURES.encode([one.permute(1, 2, 0).contiguous().numpy() for one in x]) for x in some])
 
 
 def course(found: dict[str, Clinic], name: str, setting: str, pixels: bool) -> Course:
@@ -118,11 +121,11 @@ def tested(row: Row, one: Course, ways: int, shots: int, learner: qs.MetaLearner
     """Everything that is told of a learner's answers for so many classes, and pictures of each."""
     judged = qs.FewShot(one.val, ways, min(shots, LEARNED - 1), ASKED - 1, within_groups=True)
     temperature = qs.fit_temperature(learner, judged, episodes=JUDGED)
-    mixed = qs.FewShot(one.test, ways, shots, QUERIES)
-    apart = qs.FewShot(one.test, ways, shots, QUERIES, apart=True)
-    found = measured(learner, apart, episodes, temperature)
-    if one.test.name.startswith("BreakHis") and shots == SHOTS[1]:  # what one would find without looking at patients
-        found["mixed"] = rounded(qs.evaluate(learner, mixed, episodes=episodes).scores["accuracy"])
+    tasks = qs.FewShot(one.test, ways, shots, QUERIES, apart=True)
+    found = measured(learner, tasks, episodes, temperature)
+    if one.test.name.startswith("BreakHis") and shots == SHOWN:  # what one would find without looking at patients
+        mixed = qs.evaluate(learner, qs.FewShot(one.test, ways, shots, QUERIES), episodes=episodes)
+        found["mixed"] = rounded(mixed.scores["accuracy"])
     return found
 
 

@@ -11,6 +11,8 @@ from quickstudy.tasks.augmented import Augmentation
 
 SIZE, WIDTH, FEATURES, D, MOST = 64, 32, 1280, 64, 3
 """Of a picture in pixels, of Conv4, of the pre-trained network's embedding, of ours; and the most classes of a task."""
+WAYS, SHOTS, SHOWN = (2, 3), (3, 5, 10), 5
+"""Classes of a test, pictures of each, and for how many of them confidence, patients and costs are told."""
 PLAIN: Sequence[Augmentation] = (flip, crop(4))
 STRONG: Sequence[Augmentation] = (*PLAIN, either(cutout(0.25), mixup(1.0), cutmix(1.0)))
 

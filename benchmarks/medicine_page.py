@@ -1,19 +1,17 @@
 """Tables of docs/uses/medicine.md, from what benchmarks/medicine.py wrote."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from grid import grid
-from medicine_methods import METHODS
-from page_parts import DOCS, fill
+from medicine_methods import METHODS, SHOTS, SHOWN, WAYS
+from page_parts import DOCS, fill, results
 
 import quickstudy as qs
 from quickstudy.data.medical import SOURCES
 
 PAGE = DOCS / "uses" / "medicine.md"
-WAYS, SHOTS, SHOWN = (2, 3), (3, 5, 10), 5
 AUGMENTED = (("metamed", "metamed-plain"), ("pixels-protonet-strong", "pixels-protonet"))
 """The same with MetaMed's augmentation and without it."""
 
@@ -25,10 +23,7 @@ def found(folder: Path) -> dict[str, dict]:
         FileNotFoundError: Nothing was.
     """
     paths = {name: folder / f"medicine-{name}.json" for name in METHODS}
-    abouts = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
-    if not abouts:
-        raise FileNotFoundError(f"no result in {folder}; run python benchmarks/medicine.py run first.")
-    return abouts
+    return results(paths, f"no result in {folder}; run python benchmarks/medicine.py run first.")
 
 
 def named(name: str) -> list[str]:

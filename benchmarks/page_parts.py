@@ -1,11 +1,31 @@
 """Pages of docs/ whose tables are written into their places: between two comments with a table's name."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from quickstudy.atomic import write_atomically
 
 DOCS = Path(__file__).parent.parent / "docs"
+
+
+def results(paths: Mapping[str, Path], missing: str) -> dict[str, dict]:
+    """What was written of each method, by its name; methods without a file are left out.
+
+    Raises:
+        FileNotFoundError: Nothing was; its message is `missing`.
+    """
+    found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+    if not found:
+        raise FileNotFoundError(missing)
+    return found
+
+
+def in_common(abouts: Mapping[str, dict], key: str) -> None:
+    """Leaves out of each method's parts under this key, such as folds, those that not all methods have."""
+    common = set.intersection(*(set(about[key]) for about in abouts.values()))
+    for about in abouts.values():
+        about[key] = {part: about[key][part] for part in sorted(common)}
 
 
 def fill(page: Path, parts: Mapping[str, str]) -> None:

@@ -11,10 +11,11 @@ from zipfile import ZipFile
 
 import torch
 from molecule_vectors import encoded
-from safetensors.torch import load_file, save_file
+from once import once
 from torch import Tensor
 
 import quickstudy as qs
+from quickstudy.atomic import write_atomically
 from quickstudy.data.files import data_directory
 from quickstudy.data.labelled import Mapped
 from quickstudy.data.tables import tables
@@ -61,13 +62,14 @@ def whole(data: qs.LabelledData) -> tuple[Tensor, Tensor]:
 
 def embedded(name: str, kept: Path, make: Callable[[], tuple[Tensor, Tensor, Iterable[str]]]) -> qs.LabelledData:
     """Embeddings and labels, made once."""
-    path, names = kept / f"{name}.safetensors", kept / f"{name}.json"
-    if not path.exists():
+    names = kept / f"{name}.json"
+
+    def made() -> dict[str, Tensor]:
         x, y, classes = make()
-        kept.mkdir(parents=True, exist_ok=True)
-        save_file({"x": x.contiguous(), "y": y}, path)
-        names.write_text(json.dumps(list(classes)))
-    found = load_file(path)
+        write_atomically(names, json.dumps(list(classes)).encode())
+        return {"x": x, "y": y}
+
+    found = once(kept / f"{name}.safetensors", made)
     return qs.LabelledData(name, found["x"], found["y"], tuple(json.loads(names.read_text())))
 
 

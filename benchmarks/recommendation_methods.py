@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
+from noisy import noisy
 from torch import nn
 
 import quickstudy as qs
@@ -66,16 +66,6 @@ def whole(ratings: Ratings) -> nn.Sequential:
     return nn.Sequential(encoder, decision(encoder))
 
 
-def quiet(learner: qs.ALPaCA | qs.DeepKernelTransfer) -> qs.MetaLearner:
-    """The learner with noise that begins at one star: ratings are far noisier than what it is made for."""
-    with torch.no_grad():
-        if isinstance(learner, qs.ALPaCA):
-            learner.log_std.zero_()
-        else:
-            learner.log_noise.zero_()
-    return learner
-
-
 LEARNERS: dict[str, Setup] = {
     "scratch": Setup(
         "transfer", "From scratch", lambda r: qs.FromScratch(whole(r), steps=20, lr=0.1, likelihood=qs.gaussian)
@@ -113,13 +103,13 @@ LEARNERS: dict[str, Setup] = {
     "alpaca": Setup(
         "bayesian",
         "ALPaCA",
-        lambda r: quiet(qs.ALPaCA(Features(r, FEATURES), targets=1)),
+        lambda r: noisy(qs.ALPaCA(Features(r, FEATURES), targets=1)),
         spread=True,
     ),
     "dkt": Setup(
         "bayesian",
         "Deep kernel transfer",
-        lambda r: quiet(qs.DeepKernelTransfer(Features(r, FEATURES), targets=1, kernel="linear")),
+        lambda r: noisy(qs.DeepKernelTransfer(Features(r, FEATURES), targets=1, kernel="linear")),
         spread=True,
     ),
     "tnp": Setup(

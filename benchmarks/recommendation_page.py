@@ -1,12 +1,11 @@
 """Tables, the picture and the example of docs/uses/recommendation.md, from what benchmarks/recommendation.py wrote."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from grid import grid
-from page_parts import DOCS, fill
+from page_parts import DOCS, fill, in_common, results
 from recommendation_baselines import BASELINES
 from recommendation_methods import LEARNERS
 
@@ -26,12 +25,8 @@ def found(folder: Path, size: str) -> dict[str, dict]:
         FileNotFoundError: Nothing was.
     """
     paths = {name: folder / f"recommendation-{size}-{name}.json" for name in [*BASELINES, *LEARNERS]}
-    abouts = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
-    if not abouts:
-        raise FileNotFoundError(f"no result in {folder}; run python benchmarks/recommendation.py run first.")
-    common = set.intersection(*(set(about["folds"]) for about in abouts.values()))
-    for about in abouts.values():
-        about["folds"] = {fold: about["folds"][fold] for fold in sorted(common)}
+    abouts = results(paths, f"no result in {folder}; run python benchmarks/recommendation.py run first.")
+    in_common(abouts, "folds")
     return abouts
 
 

@@ -22,6 +22,7 @@ def benchmark(monkeypatch):
     for module, name, value in (
         (medicine, "WAYS", (2, 3)),
         (medicine, "SHOTS", (1, 2)),
+        (medicine, "SHOWN", 2),
         (medicine, "QUERIES", 1),
         (medicine, "LEARNED", 2),
         (medicine, "ASKED", 2),
@@ -42,8 +43,9 @@ def clinics(tmp_path) -> Path:
     kept.mkdir()
     generator = torch.Generator().manual_seed(0)
     for name in ("breakhis", "ham10000", "herlev"):
-        for kind, part in qs.medical(name, folder, size=16)._asdict().items():
-            save_file({"x": torch.randn(len(part), 1280, generator=generator)}, kept / f"{name}-{kind}.safetensors")
+        parts = qs.medical(name, folder, size=16)._asdict().items()
+        embeddings = {kind: torch.randn(len(part), 1280, generator=generator) for kind, part in parts}
+        save_file(embeddings, kept / f"{name}.safetensors")
     return folder
 
 

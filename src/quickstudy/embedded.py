@@ -1,6 +1,7 @@
 """Evaluation that embeds every example once: test episodes draw the same few thousand examples again and again."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -48,7 +49,7 @@ class Embedded:
         self.table[rows.to(self.table.device)] = getattr(learner, self.name)(x)
 
 
-def embedded(learner: MetaLearner, tasks: Tasks, device: torch.device | str) -> Embedded | None:
+def embedded(learner: MetaLearner, tasks: Tasks | Sequence[Episodes], device: torch.device | str) -> Embedded | None:
     """Such tasks; None where a method sees more of its examples, or tasks change them, or there are too many."""
     if not isinstance(tasks, FewShot) or type(tasks).sample is not FewShot.sample:
         return None

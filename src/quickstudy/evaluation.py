@@ -155,8 +155,7 @@ def evaluate(
     Raises:
         ValueError: Fewer than 2 episodes.
     """
-    listed = None if isinstance(tasks, Tasks) else tasks
-    count = episodes if listed is None else sum(len(batch) for batch in listed)
+    count = episodes if isinstance(tasks, Tasks) else sum(len(batch) for batch in tasks)
     if count < 2:
         raise ValueError(f"an interval needs at least 2 episodes, not {count}.")
     training = learner.training
@@ -164,7 +163,7 @@ def evaluate(
     channels_last(learner)
     digest, results, ways = hashlib.sha256(), {}, []
     asked = Asked(temperature, threshold, metrics)
-    light = embedded(learner, tasks, fabric.device if fabric else "cpu") if isinstance(tasks, Tasks) else None
+    light = embedded(learner, tasks, fabric.device if fabric else "cpu")
     rank, world = rank_and_world(fabric)
     drawn = episode_list(tasks, episodes, seed) if isinstance(tasks, Tasks) else tasks
     for chunk, batch in enumerate(drawn):

@@ -98,6 +98,18 @@ def open_zip(path: Path, needed: str) -> ZipFile:
         ) from None
 
 
+def read_member(archive: ZipFile, name: str) -> bytes:
+    """What a file of an archive holds.
+
+    Raises:
+        ValueError: A damaged archive.
+    """
+    try:
+        return archive.read(name)
+    except BadZipFile as error:
+        raise ValueError(f"{archive.filename} is damaged ({error}). Fetch it again.") from None
+
+
 def read_image(picture: Any, name: str, size: int, mode: str = "L") -> UInt8[Tensor, "channel {size} {size}"]:
     """One picture as bytes: turned as its camera says, on white where it is transparent, and resized to a square.
 

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile, ZipFile
 
 import torch
 
-from quickstudy.data.files import data_directory, open_zip, read_image
+from quickstudy.data.files import data_directory, open_zip, read_image, read_member
 from quickstudy.data.labelled import LabelledData
 
 FEW = 4
@@ -167,14 +166,7 @@ def contents(paths: list[Path], needed: str) -> Iterator[tuple[str, Callable[[],
         else:
             with open_zip(path, needed) as archive:
                 for name in sorted(archive.namelist()):
-                    yield name, partial(member, archive, name)
-
-
-def member(archive: ZipFile, name: str) -> bytes:
-    try:
-        return archive.read(name)
-    except BadZipFile as error:
-        raise ValueError(f"{archive.filename} is damaged ({error}). Fetch it again.") from None
+                    yield name, partial(read_member, archive, name)
 
 
 def divided(data: LabelledData) -> Medical:

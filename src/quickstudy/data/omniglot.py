@@ -6,12 +6,11 @@ https://github.com/brendenlake/omniglot
 import hashlib
 from pathlib import Path
 from typing import Literal
-from zipfile import BadZipFile
 
 import torch
 from torch import Tensor
 
-from quickstudy.data.files import cache_directory, cached, data_directory, obtain, open_zip, read_image
+from quickstudy.data.files import cache_directory, cached, data_directory, obtain, open_zip, read_image, read_member
 from quickstudy.data.labelled import LabelledData
 
 ZIPS = {  # name: (MD5 of the official file, alphabets, characters)
@@ -91,10 +90,7 @@ def decode(paths: dict[str, Path]) -> tuple[Tensor, dict]:
                     f"{path} is not Omniglot's {name}: expected {alphabets} alphabets, {count} characters and "
                     f"{count * DRAWINGS:,} drawings; found {found_alphabets}, {len(found)} and {len(files):,}."
                 )
-            try:
-                drawings += [255 - read_image(archive.read(file), f"{path}: {file}", 28) for file in files]
-            except BadZipFile as error:
-                raise ValueError(f"{path} is damaged ({error}). Fetch it again.") from None
+            drawings += [255 - read_image(read_member(archive, file), f"{path}: {file}", 28) for file in files]
         names += found
     return torch.stack(drawings), {"classes": names}
 

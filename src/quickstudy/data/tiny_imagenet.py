@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from zipfile import BadZipFile
 
 from jaxtyping import UInt8
 from torch import Tensor
 
 from quickstudy.data.arrow import Unpacked, pack_places, packed
-from quickstudy.data.files import data_directory, digest, obtain, open_zip, read_image
+from quickstudy.data.files import data_directory, digest, obtain, open_zip, read_image, read_member
 from quickstudy.data.labelled import LabelledData
 
 ZIP, URL = "tiny-imagenet-200.zip", "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -141,8 +140,5 @@ def part(source: Path, stamps: dict[str, int], split: str, size: int) -> Labelle
 def read(source: Path, files: list[str], size: int) -> Iterator[UInt8[Tensor, "3 {size} {size}"]]:
     with nullcontext() if source.is_dir() else open_zip(source, "Tiny ImageNet") as archive:
         for file in files:
-            try:
-                content = archive.read(file) if archive else source / file
-            except BadZipFile as error:
-                raise ValueError(f"{source} is damaged ({error}). Fetch it again.") from None
+            content = read_member(archive, file) if archive else source / file
             yield read_image(content, f"{source}: {file}", size, "RGB")
