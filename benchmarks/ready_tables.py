@@ -11,7 +11,7 @@ from quickstudy.scores import calibration_error
 
 RESULTS = Path(__file__).parent / "results"
 FEW = 4
-"""Tests that have a row of their own; more are averaged."""
+"""Tests that have a row of their own, before their mean; of more there is the mean only."""
 COLUMNS = (
     "examples of a class", "test", "shipped learner", "minus nearest centroid, points", "minus logistic regression",
     "nats per query", "ECE", "nearest's", "logistic's", "90% sets hold the right class", "classes in a set",
@@ -20,24 +20,23 @@ COLUMNS = (
 
 
 def written(name: str) -> str:
-    """A row for each number of examples and test, with intervals over draws; over tests, where these are many."""
+    """A row for each number of examples and test, and one for all tests; intervals over draws, or many tests."""
     about = json.loads((RESULTS / f"ready-{name}.json").read_text())
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     for shots, tests in about["tests"].items():
-        rows = [(title, [found]) for title, found in tests.items()]
-        if len(tests) > FEW:
-            rows = [(f"mean of {len(tests)}", list(tests.values()))]
+        rows = [(title, [found]) for title, found in tests.items()] if len(tests) <= FEW else []
+        rows.append((f"mean of {len(tests)}", list(tests.values())))
         lines += ["| " + " | ".join([shots, title, *cells(found)]) + " |" for title, found in rows]
     lines += ["", f"{about['draws']} draws of each test (seed 0), {about['machine']}, {about['minutes']} minutes."]
     return "\n".join(lines)
 
 
 def cells(found: list[dict]) -> list[str]:
-    """Of one test the means over its draws, or of several the means over them."""
+    """Of one test the means over its draws, or of several the means over them; intervals over tests if many."""
 
     def scores(which: str) -> torch.Tensor:
         each = torch.tensor([one[which]["scores"] for one in found])
-        return each[0] if len(found) == 1 else each.mean(1)
+        return each.mean(1 if len(found) > FEW else 0)
 
     def gap(other: str) -> str:
         difference = qs.interval(scores("shipped") - scores(other))
@@ -65,8 +64,8 @@ def cells(found: list[dict]) -> list[str]:
 
 
 def verdicts(found: list[dict], other: str) -> str:
-    """Of several tests, on how many the shipped learner is ahead beyond the interval of the draws, and behind."""
-    if len(found) == 1:
+    """Of many tests, on how many the shipped learner is ahead beyond the interval of the draws, and behind."""
+    if len(found) <= FEW:
         return ""
     gaps = [qs.interval(torch.tensor(f["shipped"]["scores"]) - torch.tensor(f[other]["scores"])) for f in found]
     ahead, behind = (sum(sign * gap.mean > gap.half_width for gap in gaps) for sign in (1, -1))
