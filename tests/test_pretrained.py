@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from quickstudy.encoders.background import Background, MoleculeFeatures
@@ -71,6 +72,48 @@ def test_a_model_of_timm_needs_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ImportError, match=r"'resnet18' would come from timm: pip install 'quickstudy\[timm\]'"):
         Pretrained("resnet18")
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """A small network of timm with its classifier, and a file of its weights."""
+    timm = pytest.importorskip(
+        "timm", reason="needs quickstudy[timm], whose torchvision takes another build of PyTorch"
+    )
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", pretrained=False)
+    path = tmp_path_factory.mktemp("timm") / "weights.safetensors"
+    save_file(network.state_dict(), path)
+    return network.eval(), path
+
+
+@torch.no_grad()
+def test_a_model_of_timm_is_fed_as_it_was_trained_and_gives_its_features(theirs):
+    network, path = theirs
+    one, config = Pretrained("test_resnet", weights=path).eval(), network.pretrained_cfg
+    x = torch.rand(2, 3, one.size, one.size)
+    mean, std = (torch.tensor(config[name]).view(3, 1, 1) for name in ("mean", "std"))
+    features = network.forward_head(network.forward_features((x - mean) / std), pre_logits=True)
+    torch.testing.assert_close(one(x), features)
+    assert features.shape == (2, one.out_features)
+
+
+def test_what_is_no_model_or_no_weights_of_timm_is_told(theirs, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"timm has no model 'resnet19'; some of its models: .*resnet18"):
+        Pretrained("resnet19")
+    with pytest.raises(FileNotFoundError, match=r"no such file of weights: .*none\.pth"):
+        Pretrained("test_resnet", weights=tmp_path / "none.pth")
+    with pytest.raises(ValueError, match=r"weights\.safetensors does not hold the weights of resnet18: "):
+        Pretrained("resnet18", weights=theirs[1])
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"broken\.pth does not hold the weights of test_resnet: "):
+        Pretrained("test_resnet", weights=tmp_path / "broken.pth")
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ConnectionError, match=r"could not be downloaded: .* Name a file that holds them as `weights`"):
+        Pretrained("test_resnet")
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def check_items(contents: Sequence[Any], labels: Sequence[Any], learner: Any) ->
     classes, texts, keys = ([of[i] for i in kept] for of in (names, texts, keys))
     counts = counted(sorted(set(filter(None, names))), classes)
     findings += of_classes(counts) + of_same(keys, items, classes)
-    findings += of_near(near(ready, texts, keys), items, classes)
+    findings += of_near(near(ready, texts, keys, NEAR[kind]), items, classes)
     once = first_of_each(keys, classes)
     x, items, classes = ([of[i] for i in once] for of in (texts, items, classes))
     return with_doubts(Checked(counts, findings), ready, x, items, classes)
@@ -83,8 +83,8 @@ def canonical(smiles: Sequence[str]) -> list[str]:
     return ["" if molecule is None else MolToSmiles(molecule) for molecule in read]
 
 
-def near(ready: Ready, texts: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Pairs that are nearly, but not quite, the same."""
+def near(ready: Ready, texts: Sequence[str], keys: Sequence[str], least: float) -> Iterator[tuple[int, int]]:
+    """Pairs that are nearly, but not quite, the same: alike by this much at least."""
     if not texts:
         return
     kind = ready.inputs.kind
@@ -93,7 +93,7 @@ def near(ready: Ready, texts: Sequence[str], keys: Sequence[str]) -> Iterator[tu
     for start in range(0, len(rows), AT_A_TIME):
         both = rows[start : start + AT_A_TIME] @ rows.T
         alike = both / (own[start : start + AT_A_TIME, None] + own - both) if kind == "molecules" else both
-        for i, j in zip(*np.nonzero(alike >= NEAR[kind]), strict=True):
+        for i, j in zip(*np.nonzero(alike >= least), strict=True):
             if start + i < j and keys[start + i] != keys[j]:
                 yield int(start + i), int(j)
 

@@ -1,6 +1,8 @@
 """Networks that were trained on millions of pictures: EfficientNet-Lite0 from its package, or any of timm's."""
 
+from difflib import get_close_matches
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from jaxtyping import Float
@@ -17,12 +19,13 @@ class Pretrained(nn.Module):
     Args:
         name: "efficientnet-lite0", trained on ImageNet (Tan & Le, 2019, in its form for small devices; Apache-2.0), or
             the name of any model of timm, whose weights are downloaded once unless `weights` are given.
-        weights: A file of weights for a timm model.
+        weights: A file of weights for a timm model, with or without its classifier.
 
     Raises:
         ImportError: The package of the network is not installed.
         ValueError: No model of that name, or weights of another one.
         FileNotFoundError: No such file of weights.
+        ConnectionError: Weights are neither on this machine nor to be downloaded.
 
     Attributes:
         size: Height and width that pictures are brought to, in pixels.
@@ -81,17 +84,21 @@ def of_timm(name: str, weights: str | Path | None) -> Parts:
     except ImportError:
         raise ImportError(f"{name!r} would come from timm: pip install 'quickstudy[timm]'.") from None
     if not timm.is_model(name.removeprefix("hf_hub:")) and not name.startswith("hf_hub:"):
-        near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
-        raise ValueError(
-            f"timm has no model {name!r}; some of its models: {', '.join(near or timm.list_models()[:5])}."
-        )
+        near = get_close_matches(name, timm.list_models(), n=5, cutoff=0)
+        raise ValueError(f"timm has no model {name!r}; some of its models: {', '.join(near)}.")
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f"no such file of weights: {weights}.")
-    try:
-        network = timm.create_model(name, pretrained=weights is None, num_classes=0, checkpoint_path=str(weights or ""))
-    except RuntimeError as error:
+    file = {} if weights is None else {"file": str(weights)}
+    try:  # a file may hold a classifier too, which is left out
+        network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=file, num_classes=0)
+    except (RuntimeError, UnpicklingError) as error:
         if weights is None:
             raise
         raise ValueError(f"{weights} does not hold the weights of {name}: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise ConnectionError(
+            f"the weights of {name} are not on this machine and could not be downloaded: {str(error).splitlines()[0]} "
+            f"Name a file that holds them as `weights`."
+        ) from None
     config = timm.data.resolve_model_data_config(network)
     return network, config["input_size"][-1], config["mean"], config["std"], network.num_features
