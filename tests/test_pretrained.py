@@ -103,11 +103,13 @@ def test_what_is_no_model_or_no_weights_of_timm_is_told(theirs, tmp_path, monkey
         Pretrained("resnet19")
     with pytest.raises(FileNotFoundError, match=r"no such file of weights: .*none\.pth"):
         Pretrained("test_resnet", weights=tmp_path / "none.pth")
-    with pytest.raises(ValueError, match=r"weights\.safetensors does not hold the weights of resnet18: "):
-        Pretrained("resnet18", weights=theirs[1])
-    (tmp_path / "broken.pth").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match=r"broken\.pth does not hold the weights of test_resnet: "):
-        Pretrained("test_resnet", weights=tmp_path / "broken.pth")
+    for other in ("resnet18", "test_convnext"):
+        with pytest.raises(ValueError, match=rf"weights\.safetensors does not hold the weights of {other}: "):
+            Pretrained(other, weights=theirs[1])
+    for broken in ("broken.pth", "broken.safetensors"):
+        (tmp_path / broken).write_bytes(b"no weights at all")
+        with pytest.raises(ValueError, match=rf"{broken} does not hold the weights of test_resnet: "):
+            Pretrained("test_resnet", weights=tmp_path / broken)
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)

@@ -1,11 +1,13 @@
 """Networks that were trained on millions of pictures: EfficientNet-Lite0 from its package, or any of timm's."""
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -88,17 +90,25 @@ def of_timm(name: str, weights: str | Path | None) -> Parts:
         raise ValueError(f"timm has no model {name!r}; some of its models: {', '.join(near)}.")
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f"no such file of weights: {weights}.")
-    file = {} if weights is None else {"file": str(weights)}
-    try:  # a file may hold a classifier too, which is left out
-        network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=file, num_classes=0)
-    except (RuntimeError, UnpicklingError) as error:
-        if weights is None:
-            raise
-        raise ValueError(f"{weights} does not hold the weights of {name}: {str(error).splitlines()[0]}") from None
+    try:
+        network = timm.create_model(name, pretrained=weights is None, num_classes=0)
     except OSError as error:
         raise ConnectionError(
             f"the weights of {name} are not on this machine and could not be downloaded: {str(error).splitlines()[0]} "
             f"Name a file that holds them as `weights`."
         ) from None
+    if weights is not None:
+        fill(network, name, timm.models.load_state_dict, weights)
     config = timm.data.resolve_model_data_config(network)
     return network, config["input_size"][-1], config["mean"], config["std"], network.num_features
+
+
+def fill(network: nn.Module, name: str, read: Callable[[str], dict[str, Tensor]], weights: str | Path) -> None:
+    """Takes a timm model's weights from a file, which may hold a classifier too."""
+    heads = network.pretrained_cfg.get("classifier") or ()  # pyright: ignore[reportCallIssue,reportAttributeAccessIssue]
+    unwanted = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
+    try:
+        kept = {key: value for key, value in read(str(weights)).items() if not key.startswith(unwanted)}
+        network.load_state_dict(kept)
+    except (RuntimeError, UnpicklingError, SafetensorError) as error:
+        raise ValueError(f"{weights} does not hold the weights of {name}: {str(error).splitlines()[0]}") from None
