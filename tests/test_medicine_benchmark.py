@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from medical_files import breakhis, cells, skin
 from safetensors.torch import save_file
-from test_medical import breakhis, cells, skin
 
 import quickstudy as qs
 

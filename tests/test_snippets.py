@@ -1,7 +1,5 @@
 """What README.md and docs/ show is run, as a user has it: by the installed wheel, in an empty folder."""
 
-import ast
-import inspect
 import os
 import re
 import shlex
@@ -11,19 +9,17 @@ from pathlib import Path
 
 import pytest
 import typer
+from page_files import lay_out
 from snippets import check, run_page
 
-import quickstudy as qs
 from quickstudy.cli import app
 
 pytestmark = pytest.mark.xdist_group("snippets")  # one process builds the wheel
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "uses").glob("*.md"))]
 BEFORE = {"onnx.md": ["quickstudy export table table.onnx --adaptation --ways 3 --shots 2"]}
 """Commands that a page's Python needs and that stand in it without their output."""
-READ = {"data.md"}
-"""Pages whose Python is read and not run: it needs ImageNet's pictures, which nobody may pass on."""
-RUN = [page for page in PAGES if re.search("^```(python|console)$", page.read_text(), re.M) and page.name not in READ]
+RUN = [page for page in PAGES if re.search("^```(python|console)$", page.read_text(), re.M)]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +37,7 @@ def wheel(tmp_path_factory) -> Path:
 def test_what_a_page_shows_runs_with_the_installed_wheel(page, wheel, tmp_path):
     about = {name: value for name, value in os.environ.items() if name != "QUICKSTUDY_DATA"}
     about |= {"PYTHONPATH": str(wheel), "PATH": f"{wheel / 'bin'}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"}
+    page = lay_out(page, tmp_path)
     command = [sys.executable, ROOT / "tests" / "snippets.py", page, *BEFORE.get(page.name, [])]
     done = subprocess.run(command, cwd=tmp_path, env=about, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -73,15 +70,6 @@ def test_percentages_may_differ_by_a_point_and_words_may_not():
     for got in ("yes 91.1%", "no 90.0%"):
         with pytest.raises(AssertionError, match="is said to print"):
             check("a command", "yes 90.0%", got)
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name in READ], ids=lambda page: page.stem)
-def test_python_that_is_not_run_calls_what_there_is(page):
-    for text in re.findall("^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("qs."):
-                called = getattr(qs, ast.unparse(node.func)[3:])
-                inspect.signature(called).bind(*node.args, **{word.arg: word.value for word in node.keywords})
 
 
 def commands(text: str) -> list[list[str]]:
