@@ -4,7 +4,7 @@
     python benchmarks/drugs.py run ... --choose                   the same on validation assays, to choose settings on
     python benchmarks/drugs.py page                               writes tables and picture into docs/uses/drugs.md
 
-Needs `pip install 'quickstudy[molecules]'`. Vectors of molecules are computed once and kept in the folder --kept.
+Needs `pip install 'quickstudy[molecules,graphs]'`. Molecules' vectors are computed once, and kept in the folder --kept.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def read(asked: argparse.Namespace) -> tuple[Molecules, qs.Assays]:
     assays = assays.to_choose() if asked.choose else assays
     assays = assays.apart(seed=SEED) if asked.apart else assays
     training = torch.cat([one.molecules for one in assays.train]).unique()
-    return Molecules(vectors, seen(vectors, training), len(assays.train)), assays
+    return Molecules(vectors, seen(vectors, training), len(assays.train), assays.smiles), assays
 
 
 def few(assays: qs.Assays, others: int) -> Tensor:

@@ -1,6 +1,6 @@
 """The methods of benchmarks/drugs.py, all on the same vectors of molecules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 import quickstudy as qs
 from quickstudy.contract import Episodes, Examples, valid
 from quickstudy.encoders.background import MoleculeFeatures
+from quickstudy.encoders.molecule_graphs import MoleculeGraphs
 from quickstudy.encoders.molecules import BITS
 from quickstudy.tensors import per_task
 
@@ -40,11 +41,13 @@ class Molecules(NamedTuple):
         vectors: Counts of fragments, and descriptors.
         features: The same on one scale, by what training molecules are like.
         assays: The number of training assays.
+        smiles: As graphs see them.
     """
 
     vectors: Tensor
     features: Tensor
     assays: int
+    smiles: Sequence[str]
 
 
 class Setup(NamedTuple):
@@ -87,9 +90,14 @@ def head() -> nn.Sequential:
     return nn.Sequential(nn.ReLU(), nn.Linear(D, 2))
 
 
-def pooled(molecules: Molecules, steps: int, lr: float = 0.1) -> qs.ANIL:
+def pooled(encoder: nn.Module, steps: int, lr: float = 0.1) -> qs.ANIL:
     """One network that learns what is active in any assay; its head is then fine-tuned by so many steps."""
-    return qs.ANIL(Encoder(molecules), head(), inner_steps=0, inner_lr=lr, test_inner_steps=steps)
+    return qs.ANIL(encoder, head(), inner_steps=0, inner_lr=lr, test_inner_steps=steps)
+
+
+def graphs(molecules: Molecules) -> MoleculeGraphs:
+    """Of atoms and bonds, in place of the vectors."""
+    return MoleculeGraphs(molecules.smiles, D)
 
 
 class OneOfEachAssay(qs.MetaLearner):
@@ -144,8 +152,8 @@ METHODS: dict[str, Setup] = {
         lambda m: qs.LinearProbe(Table(m.features), classes=2).requires_grad_(False),
         0,
     ),
-    "pooled": Setup("transfer", "Pre-trained, support unused", lambda m: pooled(m, 0)),
-    "fine-tune": Setup("transfer", "Pre-trained, head fine-tuned", lambda m: pooled(m, 10, 0.02)),
+    "pooled": Setup("transfer", "Pre-trained, support unused", lambda m: pooled(Encoder(m), 0)),
+    "fine-tune": Setup("transfer", "Pre-trained, head fine-tuned", lambda m: pooled(Encoder(m), 10, 0.02)),
     "multi-task": Setup(
         "transfer",
         "Pre-trained by assay, logistic regression",
@@ -172,5 +180,13 @@ METHODS: dict[str, Setup] = {
         "in-context",
         "In-context transformer",
         lambda m: qs.InContextTransformer(Encoder(m), ways=2, d=64, layers=2),
+    ),
+    "graph-pooled": Setup("transfer", "Graphs: pre-trained, support unused", lambda m: pooled(graphs(m), 0)),
+    "graph-fine-tune": Setup("transfer", "Graphs: pre-trained, head fine-tuned", lambda m: pooled(graphs(m), 10, 0.02)),
+    "graph-protonet": Setup("metric", "Graphs: prototypical network", lambda m: qs.PrototypicalNetwork(graphs(m))),
+    "graph-dkt": Setup(
+        "bayesian",
+        "Graphs: deep kernel transfer",
+        lambda m: noisy(qs.DeepKernelTransfer(graphs(m), objective="predictive")),
     ),
 }

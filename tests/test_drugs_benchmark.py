@@ -129,8 +129,8 @@ def test_molecules_that_are_embedded_once_get_the_same_answers(benchmark):
     import quickstudy as qs
 
     vectors = torch.cat([torch.randint(0, 3, (40, 2048)).float(), torch.randn(40, 5)], 1)
-    molecules = Molecules(vectors, seen(vectors, torch.arange(30)), 2)
-    for name in ("multi-task", "anil", "maml", "dkt"):
+    molecules = Molecules(vectors, seen(vectors, torch.arange(30)), 2, SMILES[:40])
+    for name in ("multi-task", "anil", "maml", "dkt", "graph-dkt"):
         learner = METHODS[name].build(molecules).eval()
         support = qs.Examples(torch.arange(8)[None], torch.arange(8)[None] % 2, 2)
         before = learner.predict(learner.adapt(support), torch.arange(8, 40)[None]).probs
