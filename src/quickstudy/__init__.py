@@ -6,6 +6,7 @@ from quickstudy.confidence import Confidence, fit_confidence, fit_temperature
 from quickstudy.contract import Episodes, Examples, Memory, MetaLearner, categorical, gaussian
 from quickstudy.data.arrow import arrow_data, pack_folder, save_arrow
 from quickstudy.data.assays import Assay, Assays, molecule_net
+from quickstudy.data.demonstrations import Demonstrations, demonstrations
 from quickstudy.data.digits import digits
 from quickstudy.data.fewrel import fewrel
 from quickstudy.data.folder import image_folder
@@ -75,6 +76,7 @@ from quickstudy.tasks import (
     Augmented,
     FewShot,
     GPCurves,
+    OneShotImitation,
     Sinusoids,
     TableColumns,
     TableRows,
@@ -108,6 +110,7 @@ __all__ = [
     "Conv4",
     "DeepKernelMixture",
     "DeepKernelTransfer",
+    "Demonstrations",
     "Engine",
     "Episodes",
     "Evaluation",
@@ -135,6 +138,7 @@ __all__ = [
     "MetaOptNet",
     "MetaSGD",
     "NeuralProcess",
+    "OneShotImitation",
     "Progress",
     "ProtoMAML",
     "PrototypicalNetwork",
@@ -160,6 +164,7 @@ __all__ = [
     "cold_start",
     "compare",
     "delta_auprc",
+    "demonstrations",
     "digits",
     "evaluate",
     "export_adaptation",

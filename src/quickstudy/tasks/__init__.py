@@ -16,6 +16,7 @@ from quickstudy.tasks.augmented import mixup as mixup
 from quickstudy.tasks.augmented import rotate as rotate
 from quickstudy.tasks.few_shot import FewShot as FewShot
 from quickstudy.tasks.gaussian_process import GPCurves as GPCurves
+from quickstudy.tasks.imitation import OneShotImitation as OneShotImitation
 from quickstudy.tasks.sinusoid import Sinusoids as Sinusoids
 from quickstudy.tasks.table_columns import TableColumns as TableColumns
 from quickstudy.tasks.table_rows import TableRows as TableRows
