@@ -24,7 +24,8 @@ from quickstudy.training import adam
 
 RESULTS = Path(__file__).parent / "results"
 ENVIRONMENTS = ("reach-v3", "push-v3")
-STEPS, BATCH, SEED = 3000, 16, 0
+STEPS, BATCH, SEED = 1500, 16, 0
+ENGINE = qs.Engine("stacked", chunk=None)
 
 
 def trained(setup: Setup, data: dict[str, qs.Demonstrations], steps: int) -> tuple[qs.MetaLearner, dict]:
@@ -45,6 +46,7 @@ def trained(setup: Setup, data: dict[str, qs.Demonstrations], steps: int) -> tup
         scheduler=scheduler,
         validate=qs.Validation(judge, every=max(1, steps // 5), episodes=100),
         seed=SEED,
+        engine=ENGINE,
     ):
         best = progress.best
     return learner, {"steps": steps, "batch": BATCH, "validation": best}

@@ -43,7 +43,7 @@ def features(size: int) -> nn.Module:
     return qs.MLP(INPUTS, HIDDEN, HIDDEN, size)
 
 
-def cloned(inputs: int = INPUTS, *, steps: int = 0, lr: float = 0.05) -> qs.MAML:
+def cloned(inputs: int = INPUTS, *, steps: int = 0, lr: float = 0.02) -> qs.MAML:
     """Behaviour cloning of all goals together, and that many gradient steps on the demonstration."""
     return qs.MAML(
         network(inputs),
@@ -56,33 +56,34 @@ def cloned(inputs: int = INPUTS, *, steps: int = 0, lr: float = 0.05) -> qs.MAML
 
 LEARNERS: dict[str, Setup] = {
     "ignores": Setup("transfer", "Ignores the demonstration", cloned),
-    "fine-tune": Setup("transfer", "The same, fine-tuned on it", lambda: cloned(steps=20)),
+    "fine-tune": Setup("transfer", "The same, fine-tuned on it", lambda: cloned(steps=100)),
     "scratch": Setup(
-        "transfer", "From scratch", lambda: qs.FromScratch(network(), steps=200, lr=0.1, likelihood=qs.gaussian)
+        "transfer", "From scratch", lambda: qs.FromScratch(network(), steps=200, lr=0.05, likelihood=qs.gaussian)
     ),
     "r2d2": Setup("metric", "R2-D2", lambda: qs.R2D2(features(FEATURES), likelihood=qs.gaussian)),
     "maml": Setup(
         "optimization",
         "MAML",
         lambda: qs.MAML(network(), inner_lr=0.05, inner_steps=3, likelihood=qs.gaussian),
+        share=0.5,
     ),
     "cnp": Setup(
         "model-based",
         "Conditional neural process",
-        lambda: qs.NeuralProcess(features(64), targets=ACTIONS, hidden=HIDDEN, least_std=0.02),
+        lambda: qs.NeuralProcess(qs.MLP(INPUTS, 64), targets=ACTIONS, hidden=HIDDEN, least_std=0.02),
         spread=True,
     ),
     "anp": Setup(
         "model-based",
         "Attentive neural process",
-        lambda: qs.AttentiveNeuralProcess(features(64), targets=ACTIONS, hidden=HIDDEN, least_std=0.02),
+        lambda: qs.AttentiveNeuralProcess(qs.MLP(INPUTS, 64), targets=ACTIONS, hidden=HIDDEN, least_std=0.02),
         spread=True,
     ),
     "alpaca": Setup("bayesian", "ALPaCA", lambda: qs.ALPaCA(features(FEATURES), targets=ACTIONS), spread=True),
     "tnp": Setup(
         "in-context",
         "Transformer neural process",
-        lambda: qs.TransformerNeuralProcess(features(64), targets=ACTIONS, layers=2, least_std=0.02),
+        lambda: qs.TransformerNeuralProcess(qs.MLP(INPUTS, 64), targets=ACTIONS, layers=2, least_std=0.02),
         share=0.5,
         spread=True,
     ),

@@ -13,6 +13,8 @@ from quickstudy.data.metaworld import Arm
 
 MOVED = {"reach-v3": slice(0, 3), "push-v3": slice(4, 7)}
 """Of what is seen, what is to be brought to the goal: the hand or the object."""
+SHOWN, EVERY, PLACES = 6, 4, [0, 1, 2, 4, 5, 6]
+"""Of so many goals one rollout is kept for pictures, at one in so many steps: the places of hand and object."""
 Act = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """From what all robots see at a step, and the step's number, to their actions and standard deviations."""
 
@@ -54,25 +56,25 @@ def roll_out(act: Act, demonstrations: qs.Demonstrations) -> Rollouts:
 
 
 def told(found: Rollouts, demonstrations: qs.Demonstrations) -> dict:
-    """What is kept of rollouts: scores of each, and the paths of each goal's first one, in millimetres."""
-    goal, shown, start = pairs(demonstrations)
-    end = found.paths[:, -1, MOVED[demonstrations.environment]]
-    distance = np.linalg.norm(end - demonstrations.goals[goal].numpy(), axis=1)
-    firsts, places = slice(None, None, demonstrations.states.shape[1]), [0, 1, 2, 4, 5, 6]
+    """What is kept of rollouts: scores of each, and the first one of some goals, in millimetres."""
+    (goal, shown, start), steps = pairs(demonstrations), slice(None, None, EVERY)
+    moved, goals = MOVED[demonstrations.environment], demonstrations.goals[goal]
+    some = slice(None, SHOWN * demonstrations.states.shape[1], demonstrations.states.shape[1])
+
+    def millimetres(places: np.ndarray) -> list:
+        return (1000 * places).round().astype(int).tolist()
+
     return {
+        "goals": len(demonstrations.goals),
         "success": found.success.any(1).astype(int).tolist(),
         "last": found.success[:, -1].astype(int).tolist(),
-        "distance": distance.round(4).tolist(),
+        "distance": np.linalg.norm(found.paths[:, -1, moved] - goals.numpy(), axis=1).round(4).tolist(),
         "spread": found.spread.mean(1).round(4).tolist(),
-        "goals": len(demonstrations.goals),
-        "hash": digest(
-            repr((place, one, other))
-            for place, one, other in zip(
-                demonstrations.goals[goal].tolist(),
-                demonstrations.places[goal, start].tolist(),
-                shown.tolist(),
-                strict=True,
-            )
-        ),
-        "paths": (1000 * found.paths[firsts][:, ::2, places]).round().astype(int).tolist(),
+        "hash": digest(map(repr, (goals.tolist(), demonstrations.places[goal, start].tolist(), shown.tolist()))),
+        "shown": {
+            "goals": millimetres(goals[some].numpy()),
+            "paths": millimetres(found.paths[some, steps][..., PLACES]),
+            "spread": found.spread[some, steps].round(3).tolist(),
+            "demonstrations": millimetres(demonstrations.states[goal, shown][some, steps][..., PLACES].numpy()),
+        },
     }
