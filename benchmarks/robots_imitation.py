@@ -28,7 +28,7 @@ STEPS, BATCH, SEED = 1500, 16, 0
 ENGINE = qs.Engine("stacked", chunk=None)
 
 
-def trained(setup: Setup, data: dict[str, qs.Demonstrations], steps: int) -> tuple[qs.MetaLearner, dict]:
+def trained(setup: Setup, data: dict[str, qs.Demonstrations], steps: int, episodes: int) -> tuple[qs.MetaLearner, dict]:
     """The learner with the weights that were best for validation goals, and what its training was."""
     torch.manual_seed(SEED)
     learner, steps = setup.build(), max(2, int(steps * setup.share))
@@ -44,7 +44,7 @@ def trained(setup: Setup, data: dict[str, qs.Demonstrations], steps: int) -> tup
         batch=BATCH,
         optimizer=optimizer,
         scheduler=scheduler,
-        validate=qs.Validation(judge, every=max(1, steps // 5), episodes=100),
+        validate=qs.Validation(judge, every=max(1, steps // 5), episodes=episodes),
         seed=SEED,
         engine=ENGINE,
     ):
@@ -66,14 +66,14 @@ def by_learner(learner: qs.MetaLearner, demonstrations: qs.Demonstrations, setup
     return act
 
 
-def run(name: str, data: dict[str, qs.Demonstrations], part: str, steps: int) -> dict:
+def run(name: str, data: dict[str, qs.Demonstrations], part: str, steps: int, episodes: int) -> dict:
     """One policy: trained, and rolled out on the goals of a part."""
     start, demonstrations, about = time.process_time(), data[part], {}
     if name in BASELINES:
         act = BASELINES[name].act(demonstrations)
     else:
         setup = LEARNERS[name]
-        learner, about = trained(setup, data, steps)
+        learner, about = trained(setup, data, steps, episodes)
         about["parameters"] = sum(p.numel() for p in learner.parameters() if p.requires_grad)
         act = by_learner(learner, demonstrations, setup)
     about["training_seconds"] = round(time.process_time() - start, 1)
@@ -93,6 +93,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=10, help="demonstrations of each test goal")
     parser.add_argument("--length", type=int, default=100, help="steps of a demonstration and of a rollout")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--episodes", type=int, default=100, help="validation tasks by which weights are kept")
     parser.add_argument("--choose", action="store_true", help="roll out on validation goals, and keep no result")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args(words)
@@ -109,7 +110,7 @@ def main(words: Sequence[str] | None = None) -> None:
             path = asked.out / f"robots-imitation-{environment}-{name}.json"
             if path.exists() and not asked.choose:
                 continue
-            found = run(name, data, parts[-1], asked.steps)
+            found = run(name, data, parts[-1], asked.steps, asked.episodes)
             found |= {"method": name, "environment": environment, "seed": SEED}
             found |= {"machine": processor(), "torch": torch.__version__}
             mean = {score: sum(found[score]) / len(found[score]) for score in ("success", "last", "distance")}

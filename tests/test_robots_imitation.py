@@ -1,6 +1,7 @@
 """Demonstrations of Meta-World's experts, tasks of imitation, and their benchmark at a small setting."""
 
 import builtins
+import json
 from pathlib import Path
 
 import numpy as np
@@ -145,10 +146,10 @@ def test_without_meta_world_its_extra_is_named(monkeypatch):
 def test_the_command_reproduces_tables_and_picture(benchmark, tmp_path, capsys):
     import robots_imitation_page as page
 
-    names = ["nearest", "ignores", "fine-tune", "cnp", "alpaca", "told"]
+    names = ["nearest", "alpaca", "told"]
     out = tmp_path / "results"
-    words = ["run", "imitation", *names, "--kept", str(tmp_path / "kept"), "--goals", "2", "2", "2", "--draws", "2"]
-    words += ["--length", "80", "--steps", "2", "--out", str(out)]
+    words = ["run", "imitation", *names, "--kept", str(tmp_path / "kept"), "--goals", "1", "1", "2", "--draws", "2"]
+    words += ["--length", "80", "--steps", "2", "--episodes", "2", "--out", str(out)]
     benchmark.main(words)
     assert capsys.readouterr().out.count("success") == 2 * len(names)
     benchmark.main(words)  # what has a result is passed over
@@ -171,7 +172,7 @@ def test_the_command_reproduces_tables_and_picture(benchmark, tmp_path, capsys):
     assert image.stat().st_size > 5000
     page.write(out, text, image)
     assert text.read_text() == once
-    broken = out / "robots-imitation-push-v3-cnp.json"
+    broken = out / "robots-imitation-push-v3-told.json"
     broken.write_text(json.dumps(json.loads(broken.read_text()) | {"hash": "another"}))
     with pytest.raises(ValueError, match="the results of push-v3 in .* are of different rollouts; remove them"):
         page.write(out, text, image)
@@ -199,7 +200,7 @@ def test_the_expert_rolled_out_succeeds_everywhere_and_is_where_it_was_shown_to_
     np.testing.assert_allclose(found.paths[clean][:, :-1], shown.states[goal, start][clean], atol=1e-6)
     told = rollouts.told(found, shown)
     assert told["goals"] == 3
-    assert (np.array(told["distance"])[clean] < 0.01).all()
+    assert (np.array(told["distance"])[clean] < 0.02).all()
 
 
 def test_nearest_and_replay_do_what_was_done_in_the_demonstration_that_is_seen(benchmark, shown):
