@@ -138,13 +138,16 @@ def picture(every: dict[str, dict[str, dict]], path: Path) -> None:
     import matplotlib.pyplot as plt
     from matplotlib.patches import Circle
 
-    shown = [name for name in SHOWN if all(name in abouts for abouts in every.values())]
+    shown = [name for name in SHOWN if name in methods(every)]
     figure, axes = plt.subplots(
-        len(every), len(shown), figsize=(2.1 * len(shown), 5.6), layout="constrained", squeeze=False, sharey="row"
+        len(every), len(shown), figsize=(2.0 * len(shown), 6.4), layout="constrained", squeeze=False, sharey=True
     )
     for row, (environment, abouts) in zip(axes, every.items(), strict=True):
         moved = 0 if environment == "reach-v3" else 3
         for panel, method in zip(row, shown, strict=True):
+            if method not in abouts:
+                panel.set_axis_off()
+                continue
             about = abouts[method]["shown"]
             parts = (torch.tensor(about[key])[:GOALS] for key in ("goals", "demonstrations", "paths", "spread"))
             for number, (goal, demonstration, hand, spread) in enumerate(zip(*parts, strict=True)):
@@ -156,8 +159,7 @@ def picture(every: dict[str, dict[str, dict]], path: Path) -> None:
                 panel.plot(*hand[0, moved : moved + 2], "o", color=colour, markersize=3)
                 if method in LEARNERS and LEARNERS[method].spread:
                     panel.scatter(*hand[:-1, moved : moved + 2].T, s=200 * spread, color=colour, alpha=0.35, lw=0)
-            panel.set_aspect("equal")
-            panel.set_xticks([-100, 0, 100])
+            panel.set(aspect="equal", xlim=(-170, 170), xticks=[-100, 0, 100])
             panel.tick_params(labelsize=7)
             if panel in axes[0]:
                 panel.set_title(title(method), fontsize=8, wrap=True)

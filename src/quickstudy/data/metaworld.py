@@ -49,24 +49,24 @@ class Arm:
     def __init__(self, environment: str = "reach-v3"):
         os.environ.setdefault("MUJOCO_GL", "disable")  # nothing is drawn, so that no display is needed
         try:
-            import metaworld
             import mujoco
+            from metaworld.env_dict import ALL_V3_ENVIRONMENTS as KNOWN
             from metaworld.policies import ENV_POLICY_MAP
+            from metaworld.types import Task
         except ImportError as error:
             raise ImportError(f"robots need Meta-World ({error}): pip install 'quickstudy[robotics]'.") from None
-        known = metaworld.ALL_V3_ENVIRONMENTS
-        if environment not in known:
-            raise ValueError(f"Meta-World has no environment {environment!r}; it has {', '.join(known)}.")
-        self.environment, self.mujoco, self.task = environment, mujoco, metaworld.Task
-        self.simulator, self.script = known[environment](), ENV_POLICY_MAP[environment]()
+        if environment not in KNOWN:
+            raise ValueError(f"Meta-World has no environment {environment!r}; it has {', '.join(KNOWN)}.")
+        self.environment, self.mujoco, self.task = environment, mujoco, Task
+        self.simulator, self.script = KNOWN[environment](), ENV_POLICY_MAP[environment]()
         space, goals = self.simulator._random_reset_space, self.simulator.goal_space
-        if space.low.size != 6 or not np.allclose(space.low[3:], goals.low):
+        if space is None or goals is None or space.low.size != 6 or not np.allclose(space.low[3:], goals.low):
             raise ValueError(
                 f"{environment} does not place both an object and a goal at random, as reach-v3 and push-v3 do."
             )
         self.hand = np.array(self.simulator.hand_init_pos)
         self.objects, self.goals = (space.low[:3], space.high[:3]), (space.low[3:], space.high[3:])
-        self.whole = mujoco.mjtState.mjSTATE_INTEGRATION
+        self.whole = mujoco.mjtState.mjSTATE_INTEGRATION  # pyright: ignore[reportAttributeAccessIssue]
 
     def begin(self, goal: np.ndarray, hand: np.ndarray, thing: np.ndarray) -> Moment:
         """The first moment with a goal, the hand and the object at these places, in metres.
