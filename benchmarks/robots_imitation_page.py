@@ -1,5 +1,6 @@
 """Tables and pictures of imitation in docs/uses/robots.md, from what benchmarks/robots_imitation.py wrote."""
 
+import textwrap
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ OPPONENTS = {
     "nearest": "nearest moment",
 }
 """From whom differences are told."""
-SHOWN = ("nearest", "ignores", "fine-tune", "maml", "cnp", "alpaca")
+SHOWN = ("nearest", "ignores", "fine-tune", "maml", "cnp", "alpaca", "tnp")
 """Methods of the picture."""
 GOALS, RADIUS = 4, 50
 """The goals of the picture, and how near Meta-World wants the hand or the object to be, in millimetres."""
@@ -140,7 +141,7 @@ def picture(every: dict[str, dict[str, dict]], path: Path) -> None:
 
     shown = [name for name in SHOWN if name in methods(every)]
     figure, axes = plt.subplots(
-        len(every), len(shown), figsize=(2.0 * len(shown), 6.4), layout="constrained", squeeze=False, sharey=True
+        len(every), len(shown), figsize=(1.75 * len(shown), 5.8), layout="constrained", squeeze=False, sharey=True
     )
     for row, (environment, abouts) in zip(axes, every.items(), strict=True):
         moved = 0 if environment == "reach-v3" else 3
@@ -162,7 +163,7 @@ def picture(every: dict[str, dict[str, dict]], path: Path) -> None:
             panel.set(aspect="equal", xlim=(-170, 170), xticks=[-100, 0, 100])
             panel.tick_params(labelsize=7)
             if panel in axes[0]:
-                panel.set_title(title(method), fontsize=8, wrap=True)
+                panel.set_title(textwrap.fill(title(method), 22), fontsize=8)
         row[0].set_ylabel(f"{environment.removesuffix('-v3')}: {'object' if moved else 'hand'}, mm", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90, metadata={"Software": None})
