@@ -4,7 +4,7 @@
     python benchmarks/robots.py run imitation [METHOD...] --choose   on validation goals; prints and keeps no result
     python benchmarks/robots.py page
 
-Demonstrations are recorded once (about ten minutes) and kept in the folder --kept.
+Demonstrations are recorded once (about five minutes) and kept in the folder --kept.
 """
 
 import argparse
