@@ -59,8 +59,9 @@ FILES: dict[str, Callable[[Path], None]] = {
     "language": text_files.clinc,
     "medicine": lambda folder: medical_files.skin(folder, times=3),
     "recommendation": films,
+    "robots": lambda folder: None,
 }
-"""By page, what fills its folder."""
+"""By page, what fills its folder; robots are simulated."""
 
 
 def lay_out(page: Path, folder: Path) -> Path:
@@ -70,6 +71,6 @@ def lay_out(page: Path, folder: Path) -> Path:
     (folder / "DIR").mkdir()
     FILES[page.stem](folder / "DIR")
     short = folder / page.name
-    fewer = re.sub(r"\b(steps|episodes)=\d+", r"\1=20", page.read_text())
+    fewer = re.sub(r"\b(steps|episodes|goals|train)=\d\d+", r"\1=20", page.read_text())
     short.write_text(fewer.replace("first(60)", "first(12)"))
     return short
