@@ -6,6 +6,7 @@ from quickstudy.confidence import Confidence, fit_confidence, fit_temperature
 from quickstudy.contract import Episodes, Examples, Memory, MetaLearner, categorical, gaussian
 from quickstudy.data.arrow import arrow_data, pack_folder, save_arrow
 from quickstudy.data.assays import Assay, Assays, molecule_net
+from quickstudy.data.bodies import Bodies, changed_bodies
 from quickstudy.data.demonstrations import Demonstrations, demonstrations
 from quickstudy.data.digits import digits
 from quickstudy.data.fewrel import fewrel
@@ -74,6 +75,7 @@ from quickstudy.task_norm import TaskNormalized
 from quickstudy.tasks import (
     AssayTasks,
     Augmented,
+    BodyTransitions,
     FewShot,
     GPCurves,
     OneShotImitation,
@@ -104,6 +106,8 @@ __all__ = [
     "AttentiveNeuralProcess",
     "Augmented",
     "BaselinePlusPlus",
+    "Bodies",
+    "BodyTransitions",
     "CNAPs",
     "Comparison",
     "Confidence",
@@ -160,6 +164,7 @@ __all__ = [
     "arrow_data",
     "banking77",
     "categorical",
+    "changed_bodies",
     "clinc150",
     "cold_start",
     "compare",

@@ -14,6 +14,7 @@ from quickstudy.tasks.augmented import either as either
 from quickstudy.tasks.augmented import flip as flip
 from quickstudy.tasks.augmented import mixup as mixup
 from quickstudy.tasks.augmented import rotate as rotate
+from quickstudy.tasks.body_transitions import BodyTransitions as BodyTransitions
 from quickstudy.tasks.few_shot import FewShot as FewShot
 from quickstudy.tasks.gaussian_process import GPCurves as GPCurves
 from quickstudy.tasks.imitation import OneShotImitation as OneShotImitation
