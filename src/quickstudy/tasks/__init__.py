@@ -14,10 +14,12 @@ from quickstudy.tasks.augmented import either as either
 from quickstudy.tasks.augmented import flip as flip
 from quickstudy.tasks.augmented import mixup as mixup
 from quickstudy.tasks.augmented import rotate as rotate
+from quickstudy.tasks.bandits import Bandits as Bandits
 from quickstudy.tasks.body_transitions import BodyTransitions as BodyTransitions
 from quickstudy.tasks.few_shot import FewShot as FewShot
 from quickstudy.tasks.gaussian_process import GPCurves as GPCurves
 from quickstudy.tasks.imitation import OneShotImitation as OneShotImitation
+from quickstudy.tasks.navigation import Navigation2D as Navigation2D
 from quickstudy.tasks.sinusoid import Sinusoids as Sinusoids
 from quickstudy.tasks.table_columns import TableColumns as TableColumns
 from quickstudy.tasks.table_rows import TableRows as TableRows
