@@ -93,7 +93,7 @@ LEARNERS: dict[str, Setup] = {
     "scratch": Setup(
         "transfer",
         "From scratch",
-        lambda x, y: qs.FromScratch(network(x, y), steps=300, lr=0.02, likelihood=qs.gaussian),
+        lambda x, y: qs.FromScratch(network(x, y), steps=100, lr=0.05, likelihood=qs.gaussian),
     ),
     "global": Setup("transfer", "Global model", lambda x, y: adapted(x, y, lr=0.0, steps=0)),
     "fine-tune": Setup(

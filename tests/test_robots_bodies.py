@@ -167,7 +167,7 @@ def test_ten_steps_of_a_learner_that_knows_the_truth_have_no_error(benchmark, bo
     episodes = qs.BodyTransitions(bodies, bodies.of("test"), shots=8, queries=30).each(
         2, torch.Generator().manual_seed(0)
     )
-    assert ten_steps(Knows(), bodies, episodes).max() < 1e-6
+    assert ten_steps(Knows(), episodes.support.x, bodies, episodes.query).max() < 1e-6
     seen = windows(episodes.query.x)
     assert seen.shape == (8, 4, 11, 23)
     assert torch.equal(seen[:, 1, 3], episodes.query.x[:, 8])
