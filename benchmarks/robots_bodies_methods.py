@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import quickstudy as qs
 from quickstudy.methods.metric.r2d2 import ridge
-from quickstudy.tensors import per_task
+from quickstudy.tensors import gaussian_outputs, per_task
 
 HIDDEN, FEATURES = 128, 64
 
@@ -76,6 +76,11 @@ def network(x: int, y: int) -> nn.Sequential:
     return nn.Sequential(nn.Sequential(encoder(x), nn.ReLU()), nn.Linear(HIDDEN, y))
 
 
+def with_spread(outputs: Tensor) -> torch.distributions.Distribution:
+    """Means and standard deviations, as neural processes have them."""
+    return gaussian_outputs(outputs, least_std=0.1)
+
+
 def adapted(x: int, y: int, *, lr: float, steps: int, test_steps: int | None = None) -> qs.MAML:
     return qs.MAML(network(x, y), inner_lr=lr, inner_steps=steps, test_inner_steps=test_steps, likelihood=qs.gaussian)
 
@@ -96,6 +101,12 @@ LEARNERS: dict[str, Setup] = {
         lambda x, y: qs.FromScratch(network(x, y), steps=100, lr=0.05, likelihood=qs.gaussian),
     ),
     "global": Setup("transfer", "Global model", lambda x, y: adapted(x, y, lr=0.0, steps=0)),
+    "global-spread": Setup(
+        "transfer",
+        "Global model that tells its spread",
+        lambda x, y: qs.MAML(network(x, 2 * y), inner_steps=0, likelihood=with_spread),
+        spread=True,
+    ),
     "fine-tune": Setup(
         "transfer",
         "Global model, fine-tuned",
@@ -118,6 +129,14 @@ LEARNERS: dict[str, Setup] = {
         "optimization",
         "ANIL",
         lambda x, y: qs.ANIL(encoder(x), nn.Linear(HIDDEN, y), inner_lr=0.05, inner_steps=5, likelihood=qs.gaussian),
+    ),
+    "anil-spread": Setup(
+        "optimization",
+        "ANIL that tells its spread",
+        lambda x, y: qs.ANIL(
+            encoder(x), nn.Linear(HIDDEN, 2 * y), inner_lr=0.01, inner_steps=5, likelihood=with_spread
+        ),
+        spread=True,
     ),
     "cnp": Setup(
         "model-based",

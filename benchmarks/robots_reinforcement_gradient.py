@@ -16,7 +16,7 @@ from quickstudy.inner_loop import Weights, descend
 from quickstudy.methods.metric.r2d2 import ridge
 from quickstudy.stacked import stacked_call
 
-DISCOUNT, TRUST, DAMPING, SEARCHES, CONJUGATE, THINNED = 0.99, 0.01, 1e-3, 10, 5, 2
+DISCOUNT, TRUST, DAMPING, SEARCHES, CONJUGATE, THINNED = 0.99, 0.01, 1e-3, 10, 5, 4
 """Of TRPO: the largest divergence; what is added to the curvature; halvings of a step; steps of conjugate gradients;
 and of how many tasks one counts for the curvature."""
 

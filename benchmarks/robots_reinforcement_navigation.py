@@ -12,6 +12,8 @@ from quickstudy.seeds import seeded
 
 HIDDEN, GOALS, TRAJECTORIES = 100, 20, 20
 """Of the policy's two layers; tasks of an outer step, and trajectories of each before and after adaptation."""
+TOGETHER = 50
+"""Tasks that are tested at once, for the sake of memory."""
 SECOND = 0.5
 """Every test step but the first is smaller by this factor, as in the authors' code."""
 
@@ -79,6 +81,15 @@ def adapting(
     policy: Policy, world: qs.Navigation2D, goals: Tensor, lr: float, steps: int, generator: torch.Generator
 ) -> list[Trajectories]:
     """Trajectories of each task before adaptation and after each step."""
+    each = [some_adapting(policy, world, some, lr, steps, generator) for some in goals.split(TOGETHER)]
+    return [
+        Trajectories(*(torch.cat(parts) for parts in zip(*stage, strict=True))) for stage in zip(*each, strict=True)
+    ]
+
+
+def some_adapting(
+    policy: Policy, world: qs.Navigation2D, goals: Tensor, lr: float, steps: int, generator: torch.Generator
+) -> list[Trajectories]:
     weights = {name: w.detach() for name, w in policy.weights(len(goals)).items()}
     found = [rolled(policy, weights, world, goals, TRAJECTORIES, generator)]
     for step in range(steps):
