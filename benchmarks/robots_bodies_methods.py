@@ -107,6 +107,13 @@ LEARNERS: dict[str, Setup] = {
         lambda x, y: qs.MAML(network(x, 2 * y), inner_steps=0, likelihood=with_spread),
         spread=True,
     ),
+    "global-deep": Setup(
+        "transfer",
+        "Global model, as deep as a neural process",
+        lambda x, y: qs.MAML(
+            nn.Sequential(encoder(x), qs.MLP(HIDDEN, HIDDEN, HIDDEN, y)), inner_steps=0, likelihood=qs.gaussian
+        ),
+    ),
     "fine-tune": Setup(
         "transfer",
         "Global model, fine-tuned",
