@@ -33,10 +33,21 @@ def trained(setup: Setup, bodies: qs.Bodies, steps: int) -> tuple[qs.MetaLearner
     optimizer = torch.optim.Adam(parameters, setup.lr)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     tasks, validation = (qs.BodyTransitions(bodies, bodies.of(part)) for part in ("train", "validation"))
+    engine = qs.Engine(
+        "stacked", chunk=None
+    )  # found by hand: a probe on a busy machine may err, and networks are small
     judge = qs.Validation(validation, every=max(1, steps // 5), episodes=200)
     curve = []
     for progress in qs.train(
-        learner, tasks, steps=steps, batch=BATCH, optimizer=optimizer, scheduler=scheduler, validate=judge, seed=SEED
+        learner,
+        tasks,
+        steps=steps,
+        batch=BATCH,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        validate=judge,
+        seed=SEED,
+        engine=engine,
     ):
         curve = progress.curve
     return learner, [row for row in curve if row[2] is not None]

@@ -172,10 +172,10 @@ def recurrent(lengths: dict[int, tuple[int, int]]):
 
 METHODS: dict[str, Setup] = {
     "navigation-random": Setup("transfer", "Policy gradient from random weights", navigated(0, None, 0.5)),
-    "navigation-pretrained": Setup("transfer", "Pre-trained, then policy gradient", navigated(80, None, 0.5)),
-    "navigation-maml": Setup("optimization", "MAML", navigated(80, 0.5, 0.5)),
+    "navigation-pretrained": Setup("transfer", "Pre-trained, then policy gradient", navigated(200, None, 0.5)),
+    "navigation-maml": Setup("optimization", "MAML", navigated(200, 0.5, 0.5)),
     "navigation-rl2": Setup("model-based", "RL^2", remembered(200)),
-    "navigation-oracle": Setup("knows the goal", "Oracle", navigated(80, None, 0.0, told=True, steps=0)),
+    "navigation-oracle": Setup("knows the goal", "Oracle", navigated(200, None, 0.0, told=True, steps=0)),
     "bandit-random": Setup("classical", "At random", indexed(bandits.random)),
     "bandit-greedy": Setup("classical", "Greedy", indexed(bandits.greedy)),
     "bandit-thompson": Setup("bayesian", "Thompson sampling", indexed(bandits.thompson)),

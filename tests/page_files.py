@@ -71,6 +71,6 @@ def lay_out(page: Path, folder: Path) -> Path:
     (folder / "DIR").mkdir()
     FILES[page.stem](folder / "DIR")
     short = folder / page.name
-    fewer = re.sub(r"\b(steps|episodes|goals|train)=\d\d+", r"\1=20", page.read_text())
+    fewer = re.sub(r"\b(steps|episodes|goals|train|test)=\d\d+", r"\1=20", page.read_text())
     short.write_text(fewer.replace("first(60)", "first(12)"))
     return short
