@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 import quickstudy as qs
+from quickstudy.data.simulated import Kind
 from quickstudy.seeds import seeded
 
-SHOTS, KINDS = (16, 32, 64), ("joint", "mass")
-AHEAD, APART, FAR, SURE = 10, 5, 10.0, norm.ppf(0.95)
+SHOTS = (16, 32, 64)
+KINDS: tuple[Kind, ...] = ("joint", "mass")
+AHEAD, APART, FAR, SURE = 10, 5, 10.0, float(norm.ppf(0.95))
 """Steps that are predicted; steps between two beginnings; standard deviations that a state stays within; half a 90%
 interval, in standard deviations."""
 PARTICLES = 100

@@ -156,7 +156,7 @@ def recurrent(lengths: dict[int, tuple[int, int]]):
     """RL^2 on bandits, trained for each length of a trial by so many iterations of so many trials."""
 
     def run(asked: Asked) -> dict:
-        found, world, curves, seconds, policy = {}, qs.Bandits(ARMS), [], 0.0, None
+        found, world, curves, seconds, policy = {}, qs.Bandits(ARMS), [], 0.0, Recurrent(ARMS + 2, ARMS)
         for pulls, (iterations, trials) in lengths.items():
             torch.manual_seed(SEED)
             start, policy = time.process_time(), Recurrent(ARMS + 2, ARMS)

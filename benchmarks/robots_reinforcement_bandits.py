@@ -91,9 +91,9 @@ def optimum(arms: int, pulls: int) -> float:
 
 def new_policy(arms: int) -> Policy:
     """A policy without anything to look at: one logit for each arm."""
-    net = nn.Sequential(nn.Linear(1, arms, bias=False))
-    nn.init.zeros_(net[0].weight)
-    return Policy(net, None)
+    one = nn.Linear(1, arms, bias=False)
+    nn.init.zeros_(one.weight)
+    return Policy(nn.Sequential(one), None)
 
 
 @torch.no_grad()

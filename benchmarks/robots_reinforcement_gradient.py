@@ -108,7 +108,9 @@ class Batch(NamedTuple):
 
     def thinned(self, every: int) -> "Batch":
         """One of so many tasks."""
-        return Batch(*(part and (Trajectories(*(t[::every] for t in part[0])), part[1][::every]) for part in self))
+        before, after = (part and (Trajectories(*(t[::every] for t in part[0])), part[1][::every]) for part in self)
+        assert after is not None
+        return Batch(before, after)
 
 
 def outer(policy: Policy, batch: Batch, lr: float, old: Distribution | None) -> tuple[Tensor, Tensor, Distribution]:

@@ -20,12 +20,11 @@ SECOND = 0.5
 
 def new_policy(told: bool = False) -> Policy:
     """A policy that knows where it is; the oracle's is told the goal too."""
-    net = nn.Sequential(
-        nn.Linear(4 if told else 2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2)
-    )
+    first, middle, last = nn.Linear(4 if told else 2, HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, 2)
+    net = nn.Sequential(first, nn.ReLU(), middle, nn.ReLU(), last)
     with torch.no_grad():
-        net[-1].weight.mul_(0.1)  # begin by standing still, but for the noise
-        net[-1].bias.zero_()
+        last.weight.mul_(0.1)  # begin by standing still, but for the noise
+        last.bias.zero_()
     return Policy(net, 2)
 
 

@@ -99,7 +99,7 @@ class Recurrent(nn.Module):
         z, state = self.gru(seen, state)
         out = self.head(z)
         acts = qs.categorical(out) if self.log_std is None else qs.gaussian(out, self.log_std.exp().expand_as(out))
-        return acts, self.value(z)[..., 0], state
+        return acts, self.value(z)[..., 0], state  # pyright: ignore[reportReturnType]
 
 
 @torch.no_grad()
