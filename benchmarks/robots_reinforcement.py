@@ -172,7 +172,7 @@ def recurrent(lengths: dict[int, tuple[int, int]]):
 
 METHODS: dict[str, Setup] = {
     "navigation-random": Setup("transfer", "Policy gradient from random weights", navigated(0, None, 0.5)),
-    "navigation-pretrained": Setup("transfer", "Pre-trained, then policy gradient", navigated(200, None, 0.5)),
+    "navigation-pretrained": Setup("transfer", "Pre-trained, then policy gradient", navigated(200, None, 0.1)),
     "navigation-maml": Setup("optimization", "MAML", navigated(200, 0.5, 0.5)),
     "navigation-rl2": Setup("model-based", "RL^2", remembered(200)),
     "navigation-oracle": Setup("knows the goal", "Oracle", navigated(200, None, 0.0, told=True, steps=0)),
@@ -182,7 +182,7 @@ METHODS: dict[str, Setup] = {
     "bandit-ucb1": Setup("classical", "UCB1", indexed(bandits.upper_bound(0.2))),
     "bandit-gradient": Setup("transfer", "Policy gradient from equal chances", gradient(0, 10.0)),
     "bandit-maml": Setup("optimization", "MAML", gradient(100, 10.0)),
-    "bandit-rl2": Setup("model-based", "RL^2", recurrent({10: (300, 1000), 40: (300, 400), 100: (200, 200)})),
+    "bandit-rl2": Setup("model-based", "RL^2", recurrent({10: (120, 1000), 40: (200, 300), 100: (150, 150)})),
 }
 
 

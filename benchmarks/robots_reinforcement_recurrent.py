@@ -15,7 +15,7 @@ from torch.nn.functional import one_hot
 import quickstudy as qs
 from quickstudy.seeds import seeded
 
-DISCOUNT, TRACE, CLIP, EPOCHS, PARTS, LR, ENTROPY, VALUE = 0.99, 0.3, 0.2, 4, 4, 3e-3, 0.01, 0.5
+DISCOUNT, TRACE, CLIP, EPOCHS, PARTS, LR, ENTROPY, VALUE = 0.99, 0.3, 0.2, 4, 10, 1e-2, 0.01, 0.5
 """Of PPO: each iteration's trials are gone through so often, in so many parts; weights of entropy and value."""
 
 
