@@ -63,6 +63,10 @@ OMNIGLOT = {
     "mann": (0.828, 0.949),
 }
 MANY_WAYS = ("protonet", "matching", "relation", "mahalanobis", "r2d2", "cnp", "alpaca", "dkt", "meta-baseline")
+SAME_TRAINING = MappingProxyType(
+    dict.fromkeys(("fine-tune", "good-embedding", "transductive-fine-tune"), "linear-probe")
+)
+"""Methods that differ from another only in what they do with a task: its training, and its weights, are theirs too."""
 COURSES = {
     "omniglot": Course("omniglot", "conv4-strided", METHODS, papers=OMNIGLOT),
     "omniglot-20-way": Course("omniglot", "conv4-strided", MANY_WAYS, 20, 4, papers=OMNIGLOT),
@@ -108,14 +112,15 @@ def result(course: str, name: str) -> Path:
 
 
 def run(which: str, name: str, data_dir: Path | None, out: Path) -> None:
-    course, folder = COURSES[which], out / which / name
+    course, trained = COURSES[which], SAME_TRAINING.get(name, name)
+    folder = out / which / trained
     train, val, test = splits(course.data, data_dir)
     tasks = qs.FewShot(train, course.ways, SHOTS, QUERIES)
     folder.mkdir(parents=True, exist_ok=True)
     plan = folder / "steps.json"
     if not plan.exists():
-        plan.write_text(json.dumps(steps_within(learner(course, name, train), tasks, course.batch, course.minutes)))
-    steps, one, last = json.loads(plan.read_text()), learner(course, name, train), None
+        plan.write_text(json.dumps(steps_within(learner(course, trained, train), tasks, course.batch, course.minutes)))
+    steps, one, last = json.loads(plan.read_text()), learner(course, trained, train), None
     optimizer, scheduler = adam(one, 1e-3, steps)
     for last in qs.train(
         one,
@@ -130,6 +135,9 @@ def run(which: str, name: str, data_dir: Path | None, out: Path) -> None:
     ):
         if last.validation is not None:
             print(f"{name} {last.step}/{steps}  loss {last.loss:.3f}  val {last.validation:.4f}", flush=True)
+    if trained != name:
+        weights, one = one.state_dict(), learner(course, name, train)
+        one.load_state_dict(weights)
     found = {
         f"{ways}-way {shots}-shot": tested(one, val, test, ways, shots)
         for ways in ways_of(course, name, train)

@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from quickstudy.checkpoint import load_learner, save_learner
 from quickstudy.conformal import asked, of_own, share_less_unlike, tempered_by, unlike_of
 from quickstudy.data.tables import Table, tables
 from quickstudy.encoders.background import Background, MoleculeFeatures
+from quickstudy.encoders.table import TableEncoder
 from quickstudy.evaluation import episode_list
 from quickstudy.none_of_these import SOFTMAX, area, without_last
 from quickstudy.ready import Ready
@@ -207,8 +209,9 @@ def test_one(name: str, tasks: Tasks) -> dict:
             "nats": found.scores["log_likelihood"].mean().item(), "hash": found.episodes_hash,
         }  # fmt: skip
     about["sets"] = sets(ready, tasks)
-    if isinstance(tasks, qs.FewShot) and len(tasks.data.classes) > tasks.ways[1]:
-        about["strangers"] = told_apart(ready, tasks)
+    few = tasks.tasks[0] if isinstance(tasks, qs.TableRows) else tasks
+    if isinstance(few, qs.FewShot) and len(few.data.classes) > 2:
+        about["strangers"] = told_apart(ready, few, isinstance(tasks, qs.TableRows))
     return about
 
 
@@ -227,20 +230,29 @@ def sets(ready: Ready, tasks: Tasks) -> dict:
 
 
 @torch.no_grad()
-def told_apart(ready: Ready, tasks: qs.FewShot) -> dict:
-    """The area under the ROC curve of `none_of_these`, and of one minus the highest probability, for each draw."""
-    low, high = tasks.ways
-    wider = qs.FewShot(tasks.data, (low + 1, high + 1), tasks.shots, tasks.queries)
+def told_apart(ready: Ready, tasks: qs.FewShot, of_rows: bool) -> dict:
+    """The area under the ROC curve of `none_of_these`, and of one minus the highest probability, for each draw.
+
+    Tasks have one class more, or all of a table that has no more, of which one is not shown.
+    """
+    wider = qs.FewShot(tasks.data, min(tasks.ways[1] + 1, len(tasks.data.classes)), tasks.shots, tasks.queries)
     areas: dict[str, list[float]] = {SOFTMAX: [], "none_of_these": []}
     for batch in episode_list(wider, DRAWS):
         for episode in batch:
             support, x, strange = without_last(episode)
+            if of_rows:
+                encoder = TableEncoder.fit(support.x[0].numpy())
+                support, x = replace(support, x=encoded(encoder, support.x)), encoded(encoder, x)
             own, told = own_of(ready, support), told_of(ready, support)
             p = tempered_by(own, known(ready.learner.predict(ready.learner.adapt(support), x), support.ways or 0)[0])
             shares = share_less_unlike(unlike_of(ready.learner, own, x[0], p), own, told)
             for which, score in ((SOFTMAX, 1 - p.max(-1)), ("none_of_these", shares)):
                 areas[which].append(area(torch.from_numpy(score)[None].float(), strange).item())
     return areas
+
+
+def encoded(encoder: TableEncoder, rows: Tensor) -> Tensor:
+    return torch.stack([encoder(one.numpy()) for one in rows]).float()
 
 
 def tests_of(name: str, shots: int, data_dir: Path | None, kept: Path) -> Iterator[tuple[str, Tasks]]:
