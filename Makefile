@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/quickstudy compare --out demo --steps 300 --episodes 200
 
 test: .venv/tested lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 snippets: .venv/tested
 	$(BIN)/pytest tests/test_snippets.py

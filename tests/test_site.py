@@ -13,7 +13,6 @@ import quickstudy as qs
 from quickstudy.catalogue import METHODS, Setting, build
 from quickstudy.task_norm import TaskNormalized
 
-pytestmark = pytest.mark.xdist_group("site")  # one process builds it
 ROOT = Path(__file__).parents[1]
 
 

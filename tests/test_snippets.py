@@ -14,7 +14,6 @@ from snippets import check, run_page
 
 from quickstudy.cli import app
 
-pytestmark = pytest.mark.xdist_group("snippets")  # one process builds the wheel
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "uses").glob("*.md"))]
 BEFORE = {"onnx.md": ["quickstudy export table table.onnx --adaptation --ways 3 --shots 2"]}
