@@ -39,6 +39,15 @@ def test_one_episode_has_no_interval():
         qs.evaluate(learner("protonet"), tasks_for("protonet"), episodes=1)
 
 
+def test_answers_that_are_no_numbers_are_wrong_and_told():
+    diverging = qs.FineTune(qs.MLP(256, 4), classes=6, steps=30, lr=1e20)
+    tasks = qs.FewShot(toy_data(), 3, 2, 4)
+    with pytest.warns(RuntimeWarning, match="in 4 of 4 tasks the learner gives answers that are no numbers"):
+        found = qs.evaluate(diverging, tasks, episodes=4, metrics={"auc": qs.roc_auc})
+    assert found.result.mean == 0
+    assert found.scores["auc"].isnan().all()
+
+
 def test_reliability_bins_hold_what_fell_into_them():
     bins = reliability(torch.tensor([0.05, 0.5, 0.52, 1.0]), torch.tensor([0.0, 1.0, 0.0, 1.0]))
     assert bins[:, 0].tolist() == [1, 0, 0, 0, 0, 0, 0, 2] + [0] * 6 + [1]

@@ -3,6 +3,7 @@
 import hashlib
 import statistics
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -152,6 +153,9 @@ def evaluate(
         engine: How to compute it; found by a short probe unless given.
         fabric: Launched; with several processes each evaluates its share, and all return the whole.
 
+    Warns:
+        RuntimeWarning: Answers that are no numbers (NaN), as of a learner whose gradient steps diverge; they are wrong.
+
     Raises:
         ValueError: Fewer than 2 episodes.
     """
@@ -181,8 +185,16 @@ def evaluate(
     learner.train(training)
     ordered = gathered(results, world)
     bins = None if None in ways else torch.stack([result[1] for result in ordered]).sum(0)
+    scores = {name: torch.cat([result[0][name] for result in ordered]) for name in ordered[0][0]}
+    if lost := int(scores["log_likelihood"].isnan().sum()):
+        warnings.warn(
+            f"in {lost} of {count} tasks the learner gives answers that are no numbers (NaN), which count as wrong; "
+            f"where it takes gradient steps, lower their size or their number.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return Evaluation(
-        scores={name: torch.cat([result[0][name] for result in ordered]) for name in ordered[0][0]},
+        scores=scores,
         bins=None if bins is None else bins[0],
         adapt_seconds=statistics.median(result[2] for result in ordered if result[2] is not None),
         episodes_hash=digest.hexdigest(),

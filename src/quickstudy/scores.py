@@ -89,13 +89,13 @@ def mean_over(examples: Examples, values: Float[Tensor, "task example"]) -> Floa
 
 
 def score(predicted: Distribution, query: Examples) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Scores per episode, and for classification the reliability bins."""
+    """Scores per episode, and for classification the reliability bins; an answer that is no number (NaN) is wrong."""
     exists = valid(query)
     scores = {"log_likelihood": mean_over(query, predicted.log_prob(query.y))}
     if query.ways is None:
         return {"squared_error": mean_over(query, (predicted.mean - query.y).square().sum(-1)), **scores}, None
     confidence, answer = predicted.probs.max(-1)  # pyright: ignore[reportAttributeAccessIssue]
-    correct = (answer == query.y).to(confidence.dtype)
+    correct = ((answer == query.y) & ~confidence.isnan()).to(confidence.dtype)
     return {"accuracy": mean_over(query, correct), **scores}, reliability(confidence[exists], correct[exists])
 
 
@@ -111,7 +111,7 @@ def roc_auc(predicted: Distribution, query: Examples) -> Float[Tensor, " task"]:
     """The area under the ROC curve of each task: of class 1 with two classes, else the mean over classes of each
     against the others.
 
-    A task whose queries are of one class alone has none: NaN.
+    A task whose queries are of one class alone has none, nor has one with an answer that is no number: NaN.
 
     Raises:
         TypeError: A distribution over numbers.
@@ -147,7 +147,7 @@ def of_each_class(
     for probabilities, y, exists in zip(predicted.probs, query.y, valid(query), strict=True):
         told, right = probabilities[exists].double().cpu().numpy(), y[exists].cpu().numpy()
         ways = (1,) if told.shape[-1] == 2 else range(told.shape[-1])
-        both = all(0 < (right == way).sum() < len(right) for way in ways)
+        both = all(0 < (right == way).sum() < len(right) for way in ways) and not np.isnan(told).any()
         each = [score(right == way, told[:, way]) for way in ways] if both else [float("nan")]
         found.append(sum(each) / len(each))
     return torch.tensor(found, dtype=torch.float64)
