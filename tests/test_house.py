@@ -21,7 +21,7 @@ ROOMS = [
     ["methods"],
     ["catalogue"],
     ["checkpoint", "engine", "processes"],
-    ["embedded"],
+    ["embedded", "run_state"],
     ["left_out"],
     ["more_examples"],
     ["scores"],

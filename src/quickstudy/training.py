@@ -1,10 +1,9 @@
 """Meta-training: a function that yields its progress, on one process or many, and can be stopped and resumed."""
 
-import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,11 +13,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from quickstudy.checkpoint import fill, load_tensors, name_of, save_learner, save_tensors
+from quickstudy.checkpoint import save_learner
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.evaluation import evaluate
 from quickstudy.processes import Averages, together
+from quickstudy.run_state import RunState
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
 from quickstudy.tasks.ahead import Ahead
@@ -74,75 +74,6 @@ class Validation:
     tasks: Tasks
     every: int = 500
     episodes: int = 200
-
-
-@dataclass
-class _Run:
-    """Everything that a resumed run needs to go on as if it had never stopped."""
-
-    learner: MetaLearner
-    optimizer: Optimizer
-    scheduler: LRScheduler | None
-    seed: int
-    world: int
-    step: int = 0
-    best: float | None = None
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    seconds: float = 0.0
-    curve: list[list] = field(default_factory=list)
-    engines: dict[str, Engine] = field(default_factory=dict)
-
-    def save(self, path: Path) -> None:
-        tensors = {f"learner.{k}": v for k, v in self.learner.state_dict().items()}
-        tensors |= {f"best.{k}": v for k, v in self.best_weights.items()}
-        state, numbers = self.optimizer.state_dict(), {}
-        for i, values in state["state"].items():
-            for name, value in values.items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer.{i}.{name}"] = value
-                elif value is not None:
-                    numbers[f"{i}.{name}"] = value
-        about = {
-            "learner": name_of(self.learner),
-            "seed": self.seed,
-            "world": self.world,
-            "step": self.step,
-            "best": self.best,
-            "seconds": self.seconds,
-            "curve": self.curve,
-            "engines": {use: asdict(engine) for use, engine in self.engines.items()},
-            "groups": state["param_groups"],
-            "numbers": numbers,
-            "scheduler": self.scheduler and _plain(self.scheduler.state_dict()),
-        }
-        save_tensors(path, tensors, about)
-
-    def load(self, path: Path) -> None:
-        tensors, about = load_tensors(path)
-        fill(self.learner, tensors, about, path)
-        if about["seed"] != self.seed or (about["scheduler"] is None) != (self.scheduler is None):
-            raise ValueError(f"{path} is of a run with seed {about['seed']} or another schedule; resume with its own.")
-        self.step, self.best, self.world = about["step"], about["best"], about["world"]
-        self.seconds, self.curve = about["seconds"], about["curve"]
-        self.engines = {use: Engine(**engine) for use, engine in about["engines"].items()}
-        self.best_weights = {k[5:]: v for k, v in tensors.items() if k.startswith("best.")}
-        state: dict[int, dict] = {}
-        named = {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
-        for key, value in {**named, **about["numbers"]}.items():
-            i, name = key.split(".")
-            state.setdefault(int(i), {})[name] = value
-        self.optimizer.load_state_dict({"state": state, "param_groups": about["groups"]})
-        if self.scheduler:
-            self.scheduler.load_state_dict(about["scheduler"])
-
-
-def _plain(state: dict) -> dict:
-    """The part of a schedule's state that JSON can hold: functions are given anew when a run is resumed."""
-    return json.loads(json.dumps({k: v for k, v in state.items() if not _opaque(v)}))
-
-
-def _opaque(value) -> bool:
-    return callable(value) or (isinstance(value, list) and any(callable(item) or item is None for item in value))
 
 
 def adam(learner: MetaLearner, lr: float, steps: int) -> tuple[Optimizer | None, LRScheduler | None]:
@@ -211,7 +142,7 @@ def train(
     optimizer = optimizer or torch.optim.Adam(trainable, lr=1e-3)
     fabric.to_device(learner)
     channels_last(learner)
-    run = _Run(learner, optimizer, scheduler, seed, fabric.world_size)
+    run = RunState(learner, optimizer, scheduler, seed, fabric.world_size)
     folder = None if out is None else Path(out)
     if folder and resume and (folder / LAST).exists():
         run.load(folder / LAST)
@@ -223,7 +154,7 @@ def train(
 
 
 def _steps(
-    run: _Run,
+    run: RunState,
     tasks: Tasks,
     steps: int,
     batch: int,
@@ -297,7 +228,7 @@ def _require_finite(loss: float, step: int, seed: int, folder: Path | None) -> N
         )
 
 
-def _validate(run: _Run, validate: Validation, fabric: Fabric) -> float:
+def _validate(run: RunState, validate: Validation, fabric: Fabric) -> float:
     """The validation score at this step; the weights are kept if it is the best so far."""
     engine = run.engines.get("validate")
     with together():
@@ -309,7 +240,7 @@ def _validate(run: _Run, validate: Validation, fabric: Fabric) -> float:
     return score
 
 
-def _probe(run: _Run, episodes: Episodes, fabric: Fabric) -> Engine:
+def _probe(run: RunState, episodes: Episodes, fabric: Fabric) -> Engine:
     """The engine that is fastest on the first process; what was probed leaves no trace."""
     run.learner.train()
     before = [buffer.clone() for buffer in run.learner.buffers()]
@@ -331,7 +262,7 @@ def _share(episodes: Episodes, fabric: Fabric) -> Episodes:
 
 
 def _outer_step(
-    run: _Run, episodes: Episodes, clip: float | None, folder: Path | None, fabric: Fabric
+    run: RunState, episodes: Episodes, clip: float | None, folder: Path | None, fabric: Fabric
 ) -> Float[Tensor, ""]:
     """One step of the optimizer on one batch of tasks; the loss comes back, without waiting for a GPU to find it."""
     run.learner.train()
