@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from drugs_methods import METHODS
 from grid import grid
-from page_parts import DOCS, fill
+from page_parts import DOCS, fill, machines
 
 import quickstudy as qs
 
@@ -160,8 +160,8 @@ def setting(every: Found) -> str:
         )
         lines.append(
             f"- **{DATA[data]}**: {about['molecules']:,} molecules; {len(about['train'])} assays to train on, tested "
-            f"on {', '.join(about['test'])}. Tests by setting: {tests}. Seed {about['seed']}, {about['machine']}, one "
-            f"thread, PyTorch {about['torch']}."
+            f"on {', '.join(about['test'])}. Tests by setting: {tests}. Seed {about['seed']}, "
+            f"{machines(abouts.values())}, one thread, PyTorch {about['torch']}."
         )
     return "\n".join(lines)
 

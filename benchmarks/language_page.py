@@ -8,7 +8,7 @@ import torch
 from grid import grid
 from language_data import SHARES
 from language_methods import LEARNERS
-from page_parts import DOCS, fill, in_common, results
+from page_parts import DOCS, fill, in_common, machines, results
 
 import quickstudy as qs
 from quickstudy.none_of_these import SOFTMAX, UNLIKE
@@ -141,7 +141,7 @@ def setting(abouts: dict[str, dict], course: str) -> str:
     return (
         f"Classes {classes} to train on, choose by and test on, drawn anew with seeds {', '.join(about['splits'])}; "
         f"{episodes:,} tasks of each test, the same for every method (SHA-256 of their texts: {', '.join(hashes)}). "
-        f"{about['machine']}, one thread, PyTorch {about['torch']}."
+        f"{machines(abouts.values())}, one thread, PyTorch {about['torch']}."
     )
 
 

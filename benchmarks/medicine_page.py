@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from grid import grid
 from medicine_methods import METHODS, SHOTS, SHOWN, WAYS
-from page_parts import DOCS, fill, results
+from page_parts import DOCS, fill, machines, results
 
 import quickstudy as qs
 from quickstudy.data.medical import SOURCES
@@ -172,8 +172,9 @@ def setting(abouts: dict[str, dict]) -> str:
     episodes = {len(t["accuracy"]) for a in abouts.values() for c in a["courses"].values() for t in c["tests"].values()}
     return (
         f"{' or '.join(map(str, sorted(episodes)))} tasks in each cell, 10 queries of a class, seed {about['seed']}; "
-        f"95% intervals over tasks. {about['machine']}, {about['threads']} thread{'s' * (about['threads'] > 1)}, "
-        f"PyTorch {about['torch']}. SHA-256 of the first cell's tasks: {tests['hash'][:12]}."
+        f"95% intervals over tasks. {machines(abouts.values())}, {about['threads']} "
+        f"thread{'s' * (about['threads'] > 1)}, PyTorch {about['torch']}. SHA-256 of the first cell's tasks: "
+        f"{tests['hash'][:12]}."
     )
 
 

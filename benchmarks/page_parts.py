@@ -1,7 +1,7 @@
 """Pages of docs/ whose tables are written into their places: between two comments with a table's name."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from quickstudy.atomic import write_atomically
@@ -26,6 +26,23 @@ def in_common(abouts: Mapping[str, dict], key: str) -> None:
     common = set.intersection(*(set(about[key]) for about in abouts.values()))
     for about in abouts.values():
         about[key] = {part: about[key][part] for part in sorted(common)}
+
+
+def machines(abouts: Iterable[dict]) -> str:
+    """Those that the rows of a table were made on."""
+    return ", ".join(sorted({about["machine"] for about in abouts}))
+
+
+def on_the_same(abouts: Mapping[str, dict]) -> None:
+    """Sees to it that all methods were tested on the same tasks, which other machines may round otherwise.
+
+    Raises:
+        ValueError: One was not, so that its row cannot be compared.
+    """
+    first, *others = abouts
+    for name in others:
+        if abouts[name]["hash"] != abouts[first]["hash"]:
+            raise ValueError(f"{name} was tested on other tasks than {first}; run both on one machine.")
 
 
 def fill(page: Path, parts: Mapping[str, str]) -> None:

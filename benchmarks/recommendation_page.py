@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from grid import grid
-from page_parts import DOCS, fill, in_common, results
+from page_parts import DOCS, fill, in_common, machines, results
 from recommendation_baselines import BASELINES
 from recommendation_methods import LEARNERS
 
@@ -123,7 +123,7 @@ def setting(abouts: dict[str, dict]) -> str:
     return (
         f"Users in the tests: {users}; fold{'s' * (len(about['folds']) > 1)} {', '.join(about['folds'])} of 5, "
         f"seed {about['seed']}; films are new from {about['released']} on. SHA-256 of the tasks: "
-        f"{', '.join(sorted(hashes))}. {about['machine']}, one thread, PyTorch {about['torch']}."
+        f"{', '.join(sorted(hashes))}. {machines(abouts.values())}, one thread, PyTorch {about['torch']}."
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from grid import grid
-from page_parts import DOCS, fill, results
+from page_parts import DOCS, fill, machines, on_the_same, results
 from robots_bodies_methods import LEARNERS
 from robots_bodies_scores import KINDS, SHOTS
 
@@ -80,15 +80,16 @@ def confidences(abouts: dict[str, dict]) -> str:
 
 
 def setting(abouts: dict[str, dict]) -> str:
+    on_the_same(abouts)
     about = next(iter(abouts.values()))
-    hashes = sorted({found[:12] for one in abouts.values() for found in one["hash"].values()})
+    hashes = sorted(found[:12] for found in about["hash"].values())
     counts = [len(scores(about, kind, MIDDLE, "one")) for kind in KINDS]
     return (
         f"{about['robot']}: {about['bodies']['train']} bodies in training, {about['bodies']['validation']} in "
         f"validation; "
         f"in the test {counts[0]} with a new crippled joint and {counts[1]} with a new mass, {about['draws']} tasks of "
         f"each for every number of transitions; intervals are over bodies. Seed {about['seed']}. SHA-256 of the tasks: "
-        f"{', '.join(hashes)}. {about['machine']}, one thread, PyTorch {about['torch']}."
+        f"{', '.join(hashes)}. {machines(abouts.values())}, one thread, PyTorch {about['torch']}."
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from grid import grid
-from page_parts import DOCS, fill, results
+from page_parts import DOCS, fill, machines, on_the_same, results
 from robots_imitation import ENVIRONMENTS
 from robots_imitation_methods import BASELINES, LEARNERS
 
@@ -120,14 +120,17 @@ def spreads(about: dict) -> str:
 
 
 def setting(every: dict[str, dict[str, dict]]) -> str:
-    about = next(iter(next(iter(every.values())).values()))
+    for abouts in every.values():
+        on_the_same(abouts)
+    rows = [one for abouts in every.values() for one in abouts.values()]
+    about = rows[0]
     hashes = {name: next(iter(abouts.values()))["hash"][:12] for name, abouts in every.items()}
     rollouts = len(about["success"])
     return (
         f"{rollouts} rollouts of each method and environment: {about['goals']} unseen goals, "
         f"{rollouts // about['goals']} of each; the same for every method (SHA-256 of goals and places: "
         f"{', '.join(f'{name} {digest}' for name, digest in hashes.items())}). Seed {about['seed']}, "
-        f"{about['machine']}, one thread, PyTorch {about['torch']}."
+        f"{machines(rows)}, one thread, PyTorch {about['torch']}."
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from grid import grid
-from page_parts import DOCS, fill, results
+from page_parts import DOCS, fill, machines, results
 from robots_reinforcement import ARMS, DRAWN, METHODS, STEPS
 from robots_reinforcement_bandits import optimum
 
@@ -81,7 +81,8 @@ def setting(abouts: dict[str, dict]) -> str:
     hashes = ", ".join(sorted({each["hash"][:12] for each in abouts.values()}))
     return (
         f"{about['tasks']:,} tasks in each test, the same for every method; intervals are over tasks. Seed "
-        f"{about['seed']}. SHA-256 of the tasks: {hashes}. {about['machine']}, one thread, PyTorch {about['torch']}."
+        f"{about['seed']}. SHA-256 of the tasks: {hashes}. {machines(abouts.values())}, "
+        f"one thread, PyTorch {about['torch']}."
     )
 
 

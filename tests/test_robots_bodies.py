@@ -138,6 +138,10 @@ def test_the_command_reproduces_tables_picture_and_page(benchmark, folder, tmp_p
     rows = [line for line in text.read_text().splitlines() if line.startswith("| bayesian | ALPaCA |")]
     assert [row.count("±") for row in rows] == [6, 6]
     assert image.stat().st_size > 5000
+    other = tmp_path / "robots-bodies-anil.json"
+    other.write_text(json.dumps({**abouts[4], "hash": {}, "machine": "another"}))
+    with pytest.raises(ValueError, match="anil was tested on other tasks than ridge; run both on one machine"):
+        page.write(tmp_path, text, image)
 
 
 def test_a_method_or_a_result_that_is_not_there_is_told(benchmark, tmp_path, capsys):
