@@ -63,8 +63,8 @@ OMNIGLOT = {
     "mann": (0.828, 0.949),
 }
 MANY_WAYS = ("protonet", "matching", "relation", "mahalanobis", "r2d2", "cnp", "alpaca", "dkt", "meta-baseline")
-SAME_TRAINING = MappingProxyType(
-    dict.fromkeys(("fine-tune", "good-embedding", "transductive-fine-tune"), "linear-probe")
+SAME_TRAINING: Mapping[str, str] = dict.fromkeys(
+    ("fine-tune", "good-embedding", "transductive-fine-tune"), "linear-probe"
 )
 """Methods that differ from another only in what they do with a task: its training, and its weights, are theirs too."""
 COURSES = {
