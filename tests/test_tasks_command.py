@@ -1,6 +1,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +52,20 @@ def test_a_few_rows_are_learned_from_and_others_answered(monkeypatch, capsys, tm
     assert f"{sum(right)} of 20 labels right" in out
     for answer in found["answers"]:
         assert answer["confidence"] == max(answer["probabilities"])
+
+
+def test_json_on_standard_output_stands_there_alone(monkeypatch, capsys, tmp_path):
+    support, queries = csv(tmp_path / "few.csv", slice(None, None, 9), "class"), csv(tmp_path / "new.csv", slice(1, 9))
+    code, out, err = run(monkeypatch, capsys, "predict", "table", support, queries, "--json", "-")
+    assert code == 0
+    assert json.loads(out)["answers"]
+    assert "confidence" in err
+    _, out, err = run(monkeypatch, capsys, "check", support, "--json", "-")
+    assert json.loads(out)["counts"]
+    assert "rows, labelled by column 'class'" in err
+    assert not Path("-").exists()
+    _, out, _ = run(monkeypatch, capsys, "predict", "table", support, queries)  # and not from then on
+    assert "confidence" in out
 
 
 def test_an_adapted_task_answers_as_the_rows_it_came_from(monkeypatch, capsys, tmp_path):

@@ -1,6 +1,5 @@
 """The command that looks at labelled examples before anything learns from them: check."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -10,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from quickstudy.atomic import write_atomically
 from quickstudy.checks.findings import KINDS, Checked, Finding
 from quickstudy.checks.items import check_items
 from quickstudy.checks.pictures import check_pictures
@@ -18,7 +16,7 @@ from quickstudy.checks.rows import check_rows
 from quickstudy.data.rows import RowsRead, label_column, read_rows
 from quickstudy.encoders.table import as_numbers
 from quickstudy.ready import opened
-from quickstudy.tasks_command import Column, Label, out
+from quickstudy.tasks_command import Column, Label, json_option, out, write_json
 from quickstudy.user_items import CONTENT, content_column
 
 SHOWN, NAMED = 10, 4
@@ -35,7 +33,7 @@ def check_command(
         str | None,
         typer.Option(help="What doubts labels; unless given: table, images, text or molecules, by what there is."),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything that was found here.")] = None,
+    json_file: Annotated[Path | None, json_option("everything that was found")] = None,
 ) -> None:
     """Tell what is wrong with labelled examples: broken, repeated, nearly alike, odd, or with a doubtful label.
 
@@ -53,8 +51,7 @@ def check_command(
         learned_from, checked = "pictures", check_pictures(support, learner)
     else:
         learned_from, learner, checked = check_file(support, label, column, learner)
-    if json_file:
-        write_atomically(json_file, json.dumps(described(checked, str(support), learner), indent=1).encode())
+    write_json(json_file, described(checked, str(support), learner))
     counts = ", ".join(f"{name} {count}" for name, count in checked.counts.items())
     say(f"{support}: {sum(checked.counts.values())} {learned_from}, of {len(checked.counts)} classes: {counts}")
     for kind in KINDS:

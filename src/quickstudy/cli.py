@@ -32,7 +32,7 @@ from quickstudy.progress import Bars, Stopped
 from quickstudy.runs import ABOUT, begin, learner_about, open_run
 from quickstudy.serve_command import serve_command
 from quickstudy.tasks import FewShot
-from quickstudy.tasks_command import adapt_command, out, predict_command
+from quickstudy.tasks_command import adapt_command, json_option, out, predict_command, write_json
 from quickstudy.training import Validation, adam, train
 
 app = typer.Typer(
@@ -254,7 +254,7 @@ def evaluate_command(
     episodes: options.Episodes = 1000,
     seed: options.Seed = 0,
     engine: options.EngineName = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every per-episode score here.")] = None,
+    json_file: Annotated[Path | None, json_option("every per-episode score")] = None,
 ) -> None:
     """Test a trained learner on fixed episodes of classes that it has never seen.
 
@@ -267,9 +267,7 @@ def evaluate_command(
     tasks = FewShot(classes, ways or setting.ways, shots or setting.shots, queries, within_groups=within_groups)
     with err.status(f"{episodes} episodes of {classes.name}"):
         found = evaluate(learner, tasks, episodes=episodes, seed=seed, engine=how)
-    if json_file:
-        results = found.results() | {"episodes_hash": found.episodes_hash}
-        write_atomically(json_file, json.dumps(results).encode())
+    write_json(json_file, found.results() | {"episodes_hash": found.episodes_hash}, indent=None)
     out.print(f"{about['method']} on {classes.name}, {tasks.ways[0]}-way {tasks.shots[0]}-shot: [bold]{found}[/bold]")
     out.print(
         f"{episodes} episodes {found.episodes_hash[:12]}, chance {found.chance:.0%}, "

@@ -38,10 +38,30 @@ Label = Annotated[str | None, typer.Option("--label", help="The column of labels
 Column = Annotated[
     str | None, typer.Option("--column", help="The column of texts or molecules; found by its name unless given.")
 ]
+STDOUT = Path("-")
 SHOWN = 50
 """Rows of the printed table, at most; --json has them all."""
 STRANGE = 0.95
 """How unlike its examples a query is that is called none of these: more than this share of such examples."""
+
+
+def json_option(what: str) -> typer.models.OptionInfo:
+    """The option of a file for what a program shall read; standard output has it alone, and words go to the other."""
+
+    def make_way(file: Path | None) -> Path | None:
+        out.stderr = file == STDOUT
+        return file
+
+    return typer.Option("--json", help=f"Write {what} here; - is standard output.", callback=make_way)
+
+
+def write_json(file: Path | None, about: dict, indent: int | None = 1) -> None:
+    """Where that option says, if anywhere."""
+    text = json.dumps(about, indent=indent)
+    if file == STDOUT:
+        print(text)
+    elif file:
+        write_atomically(file, text.encode())
 
 
 def adapt_command(
@@ -83,7 +103,7 @@ def predict_command(
     missed: Annotated[
         float, typer.Option("--missed", help="The share of queries whose right class their set may lack.")
     ] = 0.1,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every answer here.")] = None,
+    json_file: Annotated[Path | None, json_option("every answer")] = None,
 ) -> None:
     """Learn from a few labelled examples and answer queries; or answer them by a task that was adapted before.
 
@@ -113,8 +133,7 @@ def predict_command(
     else:
         answers = answered(fitted, read, missed)
         about = {"classes": fitted.classes_.tolist(), "missed": missed}
-    if json_file:
-        write_atomically(json_file, json.dumps(about | {"answers": answers}, indent=1).encode())
+    write_json(json_file, about | {"answers": answers})
     show(answers)
 
 
