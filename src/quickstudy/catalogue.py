@@ -330,7 +330,7 @@ METHODS: dict[str, Method] = {
         "transfer",
         "to tell the training classes apart",
         "all weights after gradient steps on the support set",
-        lambda s: FineTune(s.backbone(), classes=s.classes, steps=20, lr=0.005),  # 0.05 diverges on a good encoder
+        lambda s: FineTune(s.backbone(), classes=s.classes),
     ),
     "scratch": Method(
         "From scratch",
