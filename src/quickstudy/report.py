@@ -99,7 +99,7 @@ def table(comparison: Comparison, test: str) -> Table:
     lines = rows(comparison, test, looks(comparison, METHODS))
     for column in lines[0].cells:
         head, name = SHORT.get(column.split(",")[0], column), column == "method"
-        shown.add_column(head, justify="left" if name else "right", overflow="fold", min_width=16 if name else None)
+        shown.add_column(head, justify="left" if name else "right", overflow="fold")
     for line in lines:
         shown.add_row(*map(Text, line.cells.values()), style="bold" if line.level else None)
     return shown
