@@ -35,12 +35,12 @@ from quickstudy.checkpoint import load_learner, save_learner
 from quickstudy.conformal import asked, of_own, share_less_unlike, tempered_by, unlike_of
 from quickstudy.data.tables import Table, tables
 from quickstudy.encoders.background import Background, MoleculeFeatures
-from quickstudy.encoders.table import TableEncoder
 from quickstudy.evaluation import episode_list
 from quickstudy.none_of_these import SOFTMAX, area, without_last
 from quickstudy.ready import Ready
 from quickstudy.shipped import SHIPPED
 from quickstudy.tasks import Tasks
+from quickstudy.tasks.table_rows import encoded
 from quickstudy.tensors import known
 from quickstudy.training import adam
 
@@ -241,18 +241,14 @@ def told_apart(ready: Ready, tasks: qs.FewShot, of_rows: bool) -> dict:
         for episode in batch:
             support, x, strange = without_last(episode)
             if of_rows:
-                encoder = TableEncoder.fit(support.x[0].numpy())
-                support, x = replace(support, x=encoded(encoder, support.x)), encoded(encoder, x)
+                rows, x = encoded(support.x, x)
+                support = replace(support, x=rows)
             own, told = own_of(ready, support), told_of(ready, support)
             p = tempered_by(own, known(ready.learner.predict(ready.learner.adapt(support), x), support.ways or 0)[0])
             shares = share_less_unlike(unlike_of(ready.learner, own, x[0], p), own, told)
             for which, score in ((SOFTMAX, 1 - p.max(-1)), ("none_of_these", shares)):
                 areas[which].append(area(torch.from_numpy(score)[None].float(), strange).item())
     return areas
-
-
-def encoded(encoder: TableEncoder, rows: Tensor) -> Tensor:
-    return torch.stack([encoder(one.numpy()) for one in rows]).float()
 
 
 def tests_of(name: str, shots: int, data_dir: Path | None, kept: Path) -> Iterator[tuple[str, Tasks]]:

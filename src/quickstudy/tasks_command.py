@@ -57,10 +57,12 @@ def json_option(what: str) -> typer.models.OptionInfo:
 
 def write_json(file: Path | None, about: dict, indent: int | None = 1) -> None:
     """Where that option says, if anywhere."""
+    if file is None:
+        return
     text = json.dumps(about, indent=indent)
     if file == STDOUT:
         print(text)
-    elif file:
+    else:
         write_atomically(file, text.encode())
 
 

@@ -40,9 +40,15 @@ class TableRows:
         """A batch of tasks, a function of the generator's state alone; all of one table, way and shot."""
         table = int(torch.randint(len(self.tasks), (), generator=generator))
         drawn = self.tasks[table].sample(tasks, generator)
-        encoders = [TableEncoder.fit(rows.numpy()) for rows in drawn.support.x]
-        support, query = (
-            replace(part, x=torch.stack([one(x.numpy()) for one, x in zip(encoders, part.x, strict=True)]).float())
-            for part in (drawn.support, drawn.query)
-        )
-        return Episodes(support, query)
+        support, query = encoded(drawn.support.x, drawn.query.x)
+        return Episodes(replace(drawn.support, x=support), replace(drawn.query, x=query))
+
+
+def encoded(support: torch.Tensor, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of tasks as vectors [task, row, d], each encoded as its task's support rows say."""
+    encoders = [TableEncoder.fit(rows.numpy()) for rows in support]
+    ours, theirs = (
+        torch.stack([one(rows.numpy()) for one, rows in zip(encoders, part, strict=True)]).float()
+        for part in (support, query)
+    )
+    return ours, theirs
