@@ -26,7 +26,7 @@ ROOMS = [
     ["more_examples"],
     ["scores"],
     ["evaluation"],
-    ["confidence", "none_of_these"],
+    ["confidence", "none_of_these", "tuning"],
     ["calibration"],
     ["conformal"],
     ["training"],

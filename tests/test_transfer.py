@@ -72,6 +72,41 @@ def test_more_training_classes_than_it_was_built_for_are_refused():
         probe.loss(episodes_for("linear-probe", tasks=8))
 
 
+def test_a_step_size_is_chosen_on_validation_tasks():
+    one, tasks = learner("fine-tune"), qs.FewShot(toy(), 3, 2, 4)
+    found = {}
+    for one.lr in (0.0, 0.001, 0.1):
+        found[one.lr] = qs.evaluate(one, tasks, episodes=20, seed=1).goodness
+    diverges, one.lr = 1e9, 7.0
+    best = max(found, key=lambda lr: found[lr])
+    assert best > 0
+    assert qs.tune(one, tasks, {"lr": [diverges, *found]}, episodes=20, seed=1) == {"lr": best}
+    assert one.lr == best
+    assert qs.tune(one, tasks, {"lr": [0.2], "steps": [3]}, episodes=20) == {"lr": 0.2, "steps": 3}
+    assert qs.tune(one, tasks, episodes=20)["lr"] in qs.FineTune.choices["lr"]
+
+
+def test_a_method_that_names_no_choices_has_nothing_to_tune():
+    assert qs.tune(learner("linear-probe"), qs.FewShot(toy(), 3, 2, 4)) == {}
+
+
+def test_a_setting_keeps_its_value_where_trying_others_fails():
+    one = learner("fine-tune")
+    lr = one.lr
+    with pytest.raises(ValueError, match="at least 2 episodes"):
+        qs.tune(one, qs.FewShot(toy(), 3, 2, 4), {"lr": [0.3]}, episodes=1)
+    assert one.lr == lr
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [({"rate": (0.1,)}, "FineTune has no setting 'rate'"), ({"lr": ()}, r"no value to choose for 'lr'.*\(0.1, 0.01\)")],
+)
+def test_what_cannot_be_tuned_is_refused(choices, message):
+    with pytest.raises(ValueError, match=message):
+        qs.tune(learner("fine-tune"), qs.FewShot(toy(), 3, 2, 4), choices)
+
+
 def test_fine_tuning_with_no_steps_does_not_know_one_class_from_another():
     one, episodes = qs.FineTune(mlp(256, 16), classes=6, steps=0), episodes_for("fine-tune")
     probs = one.predict(one.adapt(episodes.support), episodes.query.x).probs

@@ -88,6 +88,7 @@ from quickstudy.tasks import (
     UserRatings,
 )
 from quickstudy.training import Progress, Validation, train
+from quickstudy.tuning import tune
 
 __all__ = [
     "ABML",
@@ -205,4 +206,5 @@ __all__ = [
     "strangers",
     "tiny_imagenet",
     "train",
+    "tune",
 ]

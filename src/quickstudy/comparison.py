@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,6 +20,7 @@ from quickstudy.none_of_these import has_strangers, strangers
 from quickstudy.scores import Interval, interval
 from quickstudy.tasks import FewShot, Tasks
 from quickstudy.training import Progress, Validation, adam, train
+from quickstudy.tuning import tune
 
 Watch = Callable[[str, Iterator[Progress]], Iterator[Progress]]
 
@@ -30,6 +32,7 @@ class Entry:
     Args:
         parameters: How many it has.
         train_seconds: Time to meta-train it, validation included; zero where there was nothing to train.
+        tuned: Those of its settings that were chosen on validation tasks; see `tune`.
         curve: Rows of (step, mean loss since the row before, validation score or None).
         tests: What was found on each test.
         by_shots: On each test, the interval of the main score for each number of shots.
@@ -40,6 +43,7 @@ class Entry:
 
     parameters: int
     train_seconds: float = 0.0
+    tuned: dict[str, Any] = field(default_factory=dict)
     curve: list[list] = field(default_factory=list)
     tests: dict[str, Evaluation] = field(default_factory=dict)
     by_shots: dict[str, dict[int, Interval]] = field(default_factory=dict)
@@ -94,6 +98,7 @@ class Comparison:
         return {
             "parameters": entry.parameters,
             "train_seconds": round(entry.train_seconds, 2),
+            "tuned": entry.tuned,
             "temperature": entry.temperature,
             "threshold": entry.confidence and entry.confidence.threshold,
             "curve": entry.curve,
@@ -140,7 +145,8 @@ def compare(
         tasks: Meta-training tasks; every learner sees the same batch at the same step.
         tests: Meta-test tasks by name, such as unseen classes of the same data, or of other data.
         steps, batch, seed, out, resume, engine, fabric: See `train`; each learner has a folder of its own in `out`.
-        validate: See `train`. On these tasks, if they are of classes, each learner's confidence is fitted.
+        validate: See `train`. On these tasks a learner's settings are tuned; and if they are of classes, each learner's
+            confidence is fitted.
         episodes: Test episodes of each test.
         shots: Further tests by number of shots, for the curve of accuracy against shots.
         shot_episodes: Test episodes of each of those, and of the test for strangers; see `strangers`.
@@ -169,7 +175,10 @@ def compare(
         )
         for p in watch(name, progress):
             entry.train_seconds, entry.curve = p.seconds, p.curve
-        entry.confidence = _confidence(learner, validate, engine, fabric)
+        if validate is not None:
+            judge = validate if isinstance(validate, Validation) else Validation(validate)
+            entry.tuned = tune(learner, judge.tasks, episodes=judge.episodes, engine=engine, fabric=fabric)
+            entry.confidence = _confidence(learner, judge, engine, fabric)
         for test, test_tasks in tests.items():
             found = evaluate(
                 learner,
@@ -195,12 +204,9 @@ def compare(
 
 
 def _confidence(
-    learner: MetaLearner, validate: Tasks | Validation | None, engine: Engine | None, fabric: Fabric | None
+    learner: MetaLearner, judge: Validation, engine: Engine | None, fabric: Fabric | None
 ) -> Confidence | None:
     """Fitted on the episodes that chose the learner's weights, if these are of classes."""
-    if validate is None:
-        return None
-    judge = validate if isinstance(validate, Validation) else Validation(validate)
     if next(episode_list(judge.tasks, 1)).support.ways is None:
         return None
     return fit_confidence(learner, judge.tasks, episodes=judge.episodes, engine=engine, fabric=fabric)

@@ -5,8 +5,9 @@ Axes, everywhere in quickstudy: `task` (T), `support` (S), `query` (Q), `way` (W
 """
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TypeAlias
 
 import torch
@@ -148,6 +149,9 @@ class MetaLearner(nn.Module, abc.ABC):
 
     embedding: str | None = None
     """The name of the module that turns each example into an embedding, where that is all the method sees of it."""
+
+    choices: Mapping[str, Sequence] = MappingProxyType({})
+    """Settings of its adaptation that fit no two trainings alike, and what `tune` tries for each of them."""
 
     progress: float = 0.0
     """The fraction of meta-training that is done, which `train` sets; for a method whose loss changes on the way."""

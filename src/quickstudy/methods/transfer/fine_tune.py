@@ -1,6 +1,7 @@
 """Transfer learning by fine-tuning every weight, the opponent that meta-learning must beat."""
 
 from functools import partial
+from types import MappingProxyType
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -22,8 +23,10 @@ class FineTune(MetaLearner):
         encoder: From inputs to embeddings.
         classes: The number of training classes.
         steps: Gradient steps per task, over the whole support set.
-        lr: Their size.
+        lr: Their size; the longer an encoder was trained, the smaller is the best one, so `tune` it.
     """
+
+    choices = MappingProxyType({"lr": (0.1, 0.03, 0.01, 0.003, 0.001)})
 
     def __init__(self, encoder: nn.Module, *, classes: int, steps: int = 10, lr: float = 0.05):
         super().__init__()

@@ -1,6 +1,7 @@
 """No transfer at all: what the support set teaches a network that has seen nothing else."""
 
 from functools import partial
+from types import MappingProxyType
 
 from jaxtyping import Shaped
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ class FromScratch(MetaLearner):
     Raises:
         ValueError: The net keeps running statistics, of which it has seen none.
     """
+
+    choices = MappingProxyType({"lr": (0.3, 0.1, 0.03, 0.01)})
 
     def __init__(self, net: nn.Module, *, steps: int = 10, lr: float = 0.1, likelihood: Likelihood = categorical):
         super().__init__()

@@ -1,5 +1,7 @@
 """Transductive fine-tuning (Dhillon, Chaudhari, Ravichandran & Soatto, 2020). https://arxiv.org/abs/1909.02729"""
 
+from types import MappingProxyType
+
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -27,8 +29,10 @@ class TransductiveFineTune(MetaLearner):
         encoder: From inputs to embeddings.
         classes: The number of training classes.
         steps: Steps of Adam per task, over its whole support and query set.
-        lr: Their size.
+        lr: Their size; the longer an encoder was trained, the smaller is the best one, so `tune` it.
     """
+
+    choices = MappingProxyType({"lr": (0.003, 0.001, 0.0003, 0.0001)})
 
     def __init__(self, encoder: nn.Module, *, classes: int, steps: int = 25, lr: float = 5e-5):
         super().__init__()

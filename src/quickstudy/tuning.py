@@ -1,0 +1,66 @@
+"""How a trained learner best adapts: its settings, chosen on meta-validation tasks."""
+
+import itertools
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from quickstudy.contract import Episodes, MetaLearner
+from quickstudy.engine import Engine
+from quickstudy.evaluation import evaluate
+from quickstudy.tasks import Tasks
+
+
+def tune(
+    learner: MetaLearner,
+    tasks: Tasks | Sequence[Episodes],
+    choices: Mapping[str, Sequence] | None = None,
+    *,
+    episodes: int = 100,
+    seed: int = 0,
+    engine: Engine | None = None,
+    fabric: Fabric | None = None,
+) -> dict[str, Any]:
+    """Gives a learner those settings with which it does best on meta-validation tasks.
+
+    For what is no weight and so is not learned, such as the size of a step: the best depends on how long an encoder
+    was trained. Every combination is scored on the same episodes, and of equally good ones the first is taken.
+
+    Args:
+        learner: Trained. Its settings are replaced.
+        tasks: Neither those it was trained on nor those it will be tested on.
+        choices: What to try for each setting, such as `{"lr": (0.1, 0.01)}`; else those that the method names itself.
+        episodes, seed, engine, fabric: See `evaluate`.
+
+    Returns:
+        The settings chosen; none for a method that names no choices.
+
+    Raises:
+        ValueError: A setting that the learner has not, or nothing to try for it.
+    """
+    choices = learner.choices if choices is None else choices
+    for name, values in choices.items():
+        if not hasattr(learner, name):
+            raise ValueError(f"{type(learner).__name__} has no setting {name!r} whose values could be chosen among.")
+        if not values:
+            raise ValueError(f"there is no value to choose for {name!r}; name some, as in {{{name!r}: (0.1, 0.01)}}.")
+    best, most = {name: getattr(learner, name) for name in choices}, None
+    try:
+        for values in itertools.product(*choices.values()) if choices else ():
+            _set(learner, now := dict(zip(choices, values, strict=True)))
+            with warnings.catch_warnings():  # steps that are too large diverge, and are not chosen
+                warnings.simplefilter("ignore", RuntimeWarning)
+                found = evaluate(learner, tasks, episodes=episodes, seed=seed, engine=engine, fabric=fabric)
+            engine = engine or found.engine
+            if most is None or found.goodness > most:
+                best, most = now, found.goodness
+    finally:
+        _set(learner, best)
+    return best
+
+
+def _set(learner: MetaLearner, settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        setattr(learner, name, value)
