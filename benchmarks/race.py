@@ -6,8 +6,8 @@
 The courses are those of COURSES: omniglot, the same trained 20-way or for longer, and tiny-imagenet. One training
 serves all tests, of 1 and 5 shots, 5-way and 20-way where a method is not bound to the ways that it was built for: it
 draws 1 to 5 shots a step. Its number of steps is what fits into the minutes at the rate of its first steps. A run can
-be stopped and is resumed by the same command; a method that has a result is passed over. Weights and temperatures are
-chosen on the val classes; the test classes are opened once, at the end.
+be stopped and is resumed by the same command; a method that has a result is passed over. Weights, settings (see `tune`)
+and temperatures are chosen on the val classes; the test classes are opened once, at the end.
 """
 
 import argparse
@@ -101,10 +101,20 @@ def steps_within(one: qs.MetaLearner, tasks: qs.FewShot, batch: int, minutes: fl
     return max(100, round(minutes * 60 * done / (time.monotonic() - start)))
 
 
-def tested(one: qs.MetaLearner, val: qs.LabelledData, test: qs.LabelledData, ways: int, shots: int) -> qs.Evaluation:
-    """1,000 episodes of the test classes, with a temperature from 200 of the validation classes."""
-    temperature = qs.fit_temperature(one, qs.FewShot(val, ways, shots, QUERIES), episodes=200)
-    return qs.evaluate(one, qs.FewShot(test, ways, shots, 15), episodes=1000, temperature=temperature)
+def tested(one: qs.MetaLearner, val: qs.LabelledData, test: qs.LabelledData, ways: int, shots: int) -> dict:
+    """1,000 episodes of the test classes, with settings and a temperature from 200 of the validation classes."""
+    validation = qs.FewShot(val, ways, shots, QUERIES)
+    tuned = qs.tune(one, validation, episodes=200)
+    temperature = qs.fit_temperature(one, validation, episodes=200)
+    found = qs.evaluate(one, qs.FewShot(test, ways, shots, 15), episodes=1000, temperature=temperature)
+    print(f"{ways}-way {shots}-shot: {found}", flush=True)
+    return {
+        "accuracy": found.result.mean, "half_width": found.result.half_width, "ece": found.calibration_error,
+        "temperature": found.temperature, "tempered_ece": found.tempered_calibration_error, "tuned": tuned,
+        "log_likelihood": found.scores["log_likelihood"].mean().item(), "transductive": found.transductive,
+        "hash": found.episodes_hash, "episodes": len(found.scores["accuracy"]),
+        "adapt_ms": found.adapt_seconds * 1000, "scores": found.scores["accuracy"].tolist(),
+    }  # fmt: skip
 
 
 def result(course: str, name: str) -> Path:
@@ -138,29 +148,18 @@ def run(which: str, name: str, data_dir: Path | None, out: Path) -> None:
     if trained != name:
         weights, one = one.state_dict(), learner(course, name, train)
         one.load_state_dict(weights)
-    found = {
-        f"{ways}-way {shots}-shot": tested(one, val, test, ways, shots)
-        for ways in ways_of(course, name, train)
-        for shots in SHOTS
-    }
     about = {
         "method": name, "minutes": round(last.seconds / 60, 1) if last else 0,
         "steps": steps, "batch": course.batch, "ways": course.ways, "seed": 0,
         "machine": processor(), "cores": torch.get_num_threads(), "torch": torch.__version__,
         "parameters": sum(p.numel() for p in one.parameters()), "engine": str(last.engine) if last else "",
         "tests": {
-            task: {
-                "accuracy": one.result.mean, "half_width": one.result.half_width, "ece": one.calibration_error,
-                "temperature": one.temperature, "tempered_ece": one.tempered_calibration_error,
-                "log_likelihood": one.scores["log_likelihood"].mean().item(), "transductive": one.transductive,
-                "hash": one.episodes_hash, "episodes": len(one.scores["accuracy"]),
-                "adapt_ms": one.adapt_seconds * 1000, "scores": one.scores["accuracy"].tolist(),
-            }
-            for task, one in found.items()
+            f"{ways}-way {shots}-shot": tested(one, val, test, ways, shots)
+            for ways in ways_of(course, name, train)
+            for shots in SHOTS
         },
     }  # fmt: skip
     result(which, name).write_text(json.dumps(about) + "\n")
-    print({task: str(one) for task, one in found.items()}, flush=True)
 
 
 def raced(course: str) -> dict[str, dict]:
