@@ -17,6 +17,8 @@ from PIL import Image
 from quickstudy import cli
 from quickstudy.catalogue import METHODS
 from quickstudy.checkpoint import load_tensors
+from quickstudy.methods.transfer.fine_tune import FineTune
+from quickstudy.runs import open_run
 
 TINY = ["--image-size", "16", "--steps", "3", "--batch", "2", "--queries", "2", "--validation-episodes", "4"]
 
@@ -82,6 +84,23 @@ def test_train_evaluate_and_the_files_they_leave(monkeypatch, capfd, folder, tmp
     assert len(found["scores"]["accuracy"]) == 12
     assert f"{found['mean']:.2%} ± {found['half_width']:.2%}" in text
     assert "2-way 1-shot" in text
+
+
+def test_a_step_size_that_was_chosen_is_kept_with_the_run(monkeypatch, capfd, folder, tmp_path):
+    monkeypatch.setattr(FineTune, "choices", {"lr": (1e9, 0.2)})  # the first diverges
+    code, text, error = train(monkeypatch, capfd, folder, tmp_path / "run", "fine-tune")
+    assert code == 0, error
+    assert ", lr 0.2 chosen on validation tasks: " in text
+    methods = ["--methods", "fine-tune", "--ways", 2, "--episodes", 6]
+    code, _, error = quickstudy(
+        monkeypatch, capfd, "compare", "--data", folder, *methods, *TINY, "--out", tmp_path / "out"
+    )
+    assert code == 0, error
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["learners"]["fine-tune"]["tuned"] == {"lr": 0.2}
+    assert "lr = 0.2, chosen on validation tasks" in (tmp_path / "out" / "report.html").read_text()
+    for run in (tmp_path / "run", tmp_path / "out" / "fine-tune"):
+        assert open_run(run)[0].lr == 0.2
 
 
 def test_compare_writes_a_report_and_every_score(monkeypatch, capfd, folder, tmp_path):

@@ -29,11 +29,12 @@ from quickstudy.export_command import export_command
 from quickstudy.plan import plan, tests, tests_by_shots
 from quickstudy.processes import ProcessLost, processes
 from quickstudy.progress import Bars, Stopped
-from quickstudy.runs import ABOUT, begin, learner_about, open_run
+from quickstudy.runs import ABOUT, begin, keep_tuned, learner_about, open_run
 from quickstudy.serve_command import serve_command
 from quickstudy.tasks import FewShot
 from quickstudy.tasks_command import adapt_command, json_option, out, predict_command, write_json
 from quickstudy.training import Validation, adam, train
+from quickstudy.tuning import tune
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -167,6 +168,8 @@ def compare_command(
             fabric=fabric,
         )
     if fabric.is_global_zero:
+        for name, entry in found.entries.items():
+            keep_tuned(folder / name, entry.tuned)
         finish(found, folder)
 
 
@@ -237,8 +240,12 @@ def train_command(
     )
     with Bars(err, steps, devices) as bars:
         best = [p.best for p in bars.watch(method, progress)][-1:]
+    tuned = tune(learner, made.validation, episodes=validation_episodes, engine=how, fabric=fabric)
+    if fabric.is_global_zero:
+        keep_tuned(folder, tuned)
     accuracy = f", meta-validation accuracy {best[0]:.2%}" if best and best[0] is not None else ""
-    out.print(f"trained {title}{accuracy}: {folder}", soft_wrap=True)
+    settings = "".join(f", {name} {value} chosen on validation tasks" for name, value in tuned.items())
+    out.print(f"trained {title}{accuracy}{settings}: {folder}", soft_wrap=True)
     out.print(f"next: quickstudy evaluate {shlex.quote(str(folder))}", soft_wrap=True)
 
 

@@ -1,8 +1,10 @@
 """Run folders: `run.json` says what a run is, beside the checkpoints that training writes."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from quickstudy.atomic import write_atomically
 from quickstudy.catalogue import Setting, build
@@ -59,6 +61,13 @@ def learner_about(method: str, setting: Setting) -> dict:
     return {"method": method, "setting": asdict(setting)}
 
 
+def keep_tuned(folder: Path, tuned: Mapping[str, Any]) -> None:
+    """Adds to a description what was chosen once training was over; see `tune`."""
+    if tuned:
+        about = describe(folder) | {"tuned": dict(tuned)}
+        write_atomically(folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
+
+
 def open_run(folder: Path) -> tuple[MetaLearner, Setting, dict]:
     """The learner that a run ended with, what it was built for, and the run's description.
 
@@ -74,6 +83,9 @@ def open_run(folder: Path) -> tuple[MetaLearner, Setting, dict]:
             f"{folder / ABOUT} does not tell the method and its setting; is it a run of one method?"
         ) from None
     learner = build(method, setting)
+    tuned = about.get("tuned", {})
+    for name in learner.choices:
+        setattr(learner, name, tuned.get(name, getattr(learner, name)))
     if any(p.requires_grad for p in learner.parameters()):
         if not (folder / KEPT).exists() and (folder / LAST).exists():
             raise FileNotFoundError(f"the run in {folder} has not ended; go on with it by --resume.")
