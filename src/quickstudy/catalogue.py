@@ -330,14 +330,14 @@ METHODS: dict[str, Method] = {
         "transfer",
         "to tell the training classes apart",
         "all weights after gradient steps on the support set",
-        lambda s: FineTune(s.backbone(), classes=s.classes),
+        lambda s: FineTune(s.backbone(), classes=s.classes, steps=20),
     ),
     "scratch": Method(
         "From scratch",
         "transfer",
         "nothing",
         "all weights after gradient steps on the support set",
-        lambda s: FromScratch(s.network("group")),
+        lambda s: FromScratch(s.network("group"), steps=20),
     ),
     "baseline++": Method(
         "Baseline++",

@@ -26,7 +26,7 @@ class FineTune(MetaLearner):
         lr: Their size; the longer an encoder was trained, the smaller is the best one, so `tune` it.
     """
 
-    choices = MappingProxyType({"lr": (0.1, 0.03, 0.01, 0.003, 0.001)})
+    choices = MappingProxyType({"lr": (0.1, 0.05, 0.02, 0.01, 0.005, 0.002)})
 
     def __init__(self, encoder: nn.Module, *, classes: int, steps: int = 10, lr: float = 0.05):
         super().__init__()

@@ -28,7 +28,7 @@ class FromScratch(MetaLearner):
         ValueError: The net keeps running statistics, of which it has seen none.
     """
 
-    choices = MappingProxyType({"lr": (0.3, 0.1, 0.03, 0.01)})
+    choices = MappingProxyType({"lr": (0.5, 0.2, 0.1, 0.05, 0.02)})
 
     def __init__(self, net: nn.Module, *, steps: int = 10, lr: float = 0.1, likelihood: Likelihood = categorical):
         super().__init__()
