@@ -11,7 +11,7 @@ ROOMS = {
     "Tasks": ("tasks",),
     "Encoders": ("encoders",),
     "Training": ("training", "engine", "checkpoint"),
-    "Evaluation and comparison": ("evaluation", "scores", "comparison", "confidence", "none_of_these"),
+    "Evaluation and comparison": ("evaluation", "scores", "comparison", "confidence", "none_of_these", "tuning"),
 }
 """The rooms of the package under the headings of the reference; methods have pages of their own."""
 
