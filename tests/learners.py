@@ -7,6 +7,7 @@ import torch
 
 import quickstudy as qs
 from quickstudy.seeds import seeded
+from quickstudy.stacked import Unsuited
 
 WAYS = 3
 
@@ -161,3 +162,16 @@ def tasks_for(name: str) -> qs.Tasks:
 
 def episodes_for(name: str, tasks: int = 4) -> qs.Episodes:
     return tasks_for(name).sample(tasks, seeded(0, "tests"))
+
+
+def gradients_by_strategy(one: qs.MetaLearner, episodes: qs.Episodes) -> dict[str, torch.Tensor]:
+    """The loss's gradient as each strategy computes it that the learner is suited to."""
+    found = {}
+    for strategy in ("loop", "stacked", "vmap"):
+        one.zero_grad()
+        try:
+            qs.Engine(strategy, 2).gradient(one, episodes)
+        except Unsuited:
+            continue
+        found[strategy] = torch.cat([p.grad.flatten() for p in one.parameters() if p.grad is not None])
+    return found
