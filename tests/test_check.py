@@ -11,7 +11,6 @@ from torch import nn
 
 import quickstudy as qs
 from quickstudy.catalogue import Setting, build
-from quickstudy.check_command import guessed
 from quickstudy.checks import findings as room
 from quickstudy.checks.findings import Checked, Finding, of_classes
 from quickstudy.checks.items import check_items
@@ -19,6 +18,7 @@ from quickstudy.checks.labels import LeftOut, doubtful
 from quickstudy.checks.pictures import check_pictures
 from quickstudy.checks.rows import check_rows
 from quickstudy.cli import main
+from quickstudy.commands.check import guessed
 from quickstudy.data.rows import RowsRead
 from quickstudy.inputs import Fixed, pixels
 from quickstudy.ready import Ready
@@ -392,7 +392,7 @@ def test_the_command_ends_with_0_where_nothing_is_found(monkeypatch, capsys, tmp
     code, out, _ = run(monkeypatch, capsys, written(tmp_path / "few.csv", *far_apart()), "--label", "kind")
     assert code == 0
     assert "Nothing was found wrong." in out
-    monkeypatch.setattr("quickstudy.check_command.find_spec", lambda name: None)
+    monkeypatch.setattr("quickstudy.commands.check.find_spec", lambda name: None)
     code, out, _ = run(monkeypatch, capsys, str(folder))
     assert code == 0
     assert "18 pictures, of 3 classes: d0 6, d1 6, d2 6" in out

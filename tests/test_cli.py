@@ -17,6 +17,9 @@ from PIL import Image
 from quickstudy import cli
 from quickstudy.catalogue import METHODS
 from quickstudy.checkpoint import load_tensors
+from quickstudy.commands import options
+from quickstudy.commands import train as commands_train
+from quickstudy.commands.compare import methods_of
 from quickstudy.methods.transfer.fine_tune import FineTune
 from quickstudy.runs import open_run
 
@@ -37,7 +40,8 @@ def folder(tmp_path_factory) -> Path:
 def quickstudy(monkeypatch, capfd, *arguments) -> tuple[int, str, str]:
     """Runs the command line; its exit code, output and errors."""
     monkeypatch.setattr(sys, "argv", ["quickstudy", *map(str, arguments)])
-    monkeypatch.setattr(cli, "keep_freed_memory", lambda: True)  # not for the whole test process
+    for module in (options, commands_train):
+        monkeypatch.setattr(module, "keep_freed_memory", lambda: True)  # not for the whole test process
     code = 0
     try:
         cli.main()
@@ -137,9 +141,9 @@ def test_compare_writes_a_report_and_every_score(monkeypatch, capfd, folder, tmp
 
 
 def test_all_methods_are_those_whose_libraries_are_installed(monkeypatch, capfd):
-    assert cli.methods_of("all") == list(METHODS)
+    assert methods_of("all") == list(METHODS)
     monkeypatch.setitem(sys.modules, "proxsuite.torch.qplayer", None)
-    assert set(METHODS) - set(cli.methods_of("all")) == {"metaoptnet"}
+    assert set(METHODS) - set(methods_of("all")) == {"metaoptnet"}
     said = capfd.readouterr().err
     assert said.startswith("without metaoptnet: MetaOptNet needs ProxQP")
     assert said.endswith("pip install 'quickstudy[svm]'.\n")

@@ -39,9 +39,9 @@ ROOMS = [
     ["shipping", "export"],
     ["user_items"],
     ["numbers_told"],
-    ["tasks_command"],
-    ["export_command", "page"],
-    ["report", "plan", "options", "check_command", "serve_command"],
+    ["page"],
+    ["report", "plan"],
+    ["commands"],
     ["cli"],
     ["__main__"],
 ]

@@ -365,7 +365,7 @@ def serve(monkeypatch, capsys, *words: str) -> tuple[dict, str]:
 
     started: dict = {}
     monkeypatch.setattr(uvicorn, "run", lambda app, **how: started.update(how, app=app))
-    monkeypatch.setattr("quickstudy.serve_command.opened", lambda name: PICTURES)
+    monkeypatch.setattr("quickstudy.commands.serve.opened", lambda name: PICTURES)
     monkeypatch.setattr(sys, "argv", ["quickstudy", "serve", *words])
     with pytest.raises(SystemExit) as stop:
         main()
@@ -386,7 +386,7 @@ def test_serve_binds_to_this_machine_and_elsewhere_only_with_a_token(monkeypatch
 
 
 def test_the_missing_packages_are_named(monkeypatch):
-    from quickstudy.serve_command import serve_command
+    from quickstudy.commands.serve import serve_command
 
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ImportError, match=r"pip install 'quickstudy\[page\]'"):

@@ -14,6 +14,8 @@ from quickstudy.tasks import FewShot
 from quickstudy.tensors import class_means, per_task
 
 SOFTMAX, UNLIKE = "softmax", "unlike"
+STRANGE = 0.95
+"""How unlike its examples a query is that is called none of these: more than this share of such examples."""
 
 
 @torch.no_grad()

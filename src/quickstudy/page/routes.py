@@ -10,6 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from quickstudy.checks.labels import doubtful
+from quickstudy.none_of_these import STRANGE
 from quickstudy.page import models
 from quickstudy.page.safe import Limits, Refused, decoded
 from quickstudy.page.samples import sample
@@ -17,7 +18,6 @@ from quickstudy.page.sessions import Sessions
 from quickstudy.page.task import Answer, Item, Task
 from quickstudy.ready import Ready
 from quickstudy.shipping import task_bytes
-from quickstudy.tasks_command import STRANGE
 
 REASONS = {
     400: "A request that is no HTTP or JSON, or for another machine.",

@@ -13,10 +13,11 @@ from quickstudy.checks.findings import KINDS, Checked, Finding
 from quickstudy.checks.items import check_items
 from quickstudy.checks.pictures import check_pictures
 from quickstudy.checks.rows import check_rows
+from quickstudy.commands.console import json_option, out, write_json
+from quickstudy.commands.tasks import Column, Label
 from quickstudy.data.rows import RowsRead, label_column, read_rows
 from quickstudy.encoders.table import as_numbers
 from quickstudy.ready import opened
-from quickstudy.tasks_command import Column, Label, json_option, out, write_json
 from quickstudy.user_items import CONTENT, content_column
 
 SHOWN, NAMED = 10, 4

@@ -1,18 +1,16 @@
 """The commands of someone with a few labelled examples: predict, adapt."""
 
-import json
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from quickstudy.atomic import write_atomically
+from quickstudy.commands.console import json_option, out, write_json
 from quickstudy.estimators import FewShotClassifier
+from quickstudy.none_of_these import STRANGE
 from quickstudy.numbers_told import (
     SHIPPED_FOR_NUMBERS,
     as_targets,
@@ -27,7 +25,6 @@ from quickstudy.regressor import FewShotRegressor
 from quickstudy.shipping import Fitted, holds_examples, load_task, save_task
 from quickstudy.user_items import Labelled, Queries, read_labelled, read_queries
 
-out = Console(width=None if sys.stdout.isatty() else 120)
 Learner = Annotated[
     str,
     typer.Argument(
@@ -38,32 +35,8 @@ Label = Annotated[str | None, typer.Option("--label", help="The column of labels
 Column = Annotated[
     str | None, typer.Option("--column", help="The column of texts or molecules; found by its name unless given.")
 ]
-STDOUT = Path("-")
 SHOWN = 50
 """Rows of the printed table, at most; --json has them all."""
-STRANGE = 0.95
-"""How unlike its examples a query is that is called none of these: more than this share of such examples."""
-
-
-def json_option(what: str) -> typer.models.OptionInfo:
-    """The option of a file for what a program shall read; standard output has it alone, and words go to the other."""
-
-    def make_way(file: Path | None) -> Path | None:
-        out.stderr = file == STDOUT
-        return file
-
-    return typer.Option("--json", help=f"Write {what} here; - is standard output.", callback=make_way)
-
-
-def write_json(file: Path | None, about: dict, indent: int | None = 1) -> None:
-    """Where that option says, if anywhere."""
-    if file is None:
-        return
-    text = json.dumps(about, indent=indent)
-    if file == STDOUT:
-        print(text)
-    else:
-        write_atomically(file, text.encode())
 
 
 def adapt_command(

@@ -9,8 +9,8 @@ import torch
 import typer
 from rich.text import Text
 
+from quickstudy.commands.console import out
 from quickstudy.ready import opened
-from quickstudy.tasks_command import out
 
 
 def serve_command(

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from lightning_fabric import Fabric
 from typer.core import TyperOption
 
+from quickstudy.allocator import keep_freed_memory
 from quickstudy.catalogue import ENCODERS
+from quickstudy.commands.console import err, out
 from quickstudy.data.sources import SOURCES
 from quickstudy.engine import Engine
-from quickstudy.processes import PRECISIONS
+from quickstudy.processes import PRECISIONS, processes
 
 
 def at_least(low: int) -> Callable:
@@ -39,6 +42,15 @@ def engine_named(name: str) -> Engine | None:
         raise ValueError(
             f"--engine is auto or STRATEGY:CHUNK:WORKERS, such as loop:1:2; not {name!r} ({error})."
         ) from None
+
+
+def launcher(devices: int, batch: int, precision: str) -> Fabric:
+    """The processes of this command, of which only the first speaks; they are not started yet."""
+    keep_freed_memory()
+    fabric = processes(devices, batch, precision)
+    if not fabric.is_global_zero:
+        out.quiet = err.quiet = True
+    return fabric
 
 
 Data = Annotated[

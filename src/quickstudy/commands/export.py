@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from quickstudy.commands.console import out
 from quickstudy.export import export_adaptation, export_classifier
 from quickstudy.regressor import FewShotRegressor
 from quickstudy.shipping import load_task
-from quickstudy.tasks_command import out
 
 
 def export_command(

@@ -1,0 +1,35 @@
+"""What commands print, and what they write for programs."""
+
+import json
+import sys
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from quickstudy.atomic import write_atomically
+
+out = Console(width=None if sys.stdout.isatty() else 120)
+err = Console(stderr=True)
+STDOUT = Path("-")
+
+
+def json_option(what: str) -> typer.models.OptionInfo:
+    """The option of a file for what a program shall read; standard output has it alone, and words go to the other."""
+
+    def make_way(file: Path | None) -> Path | None:
+        out.stderr = file == STDOUT
+        return file
+
+    return typer.Option("--json", help=f"Write {what} here; - is standard output.", callback=make_way)
+
+
+def write_json(file: Path | None, about: dict, indent: int | None = 1) -> None:
+    """Where that option says, if anywhere."""
+    if file is None:
+        return
+    text = json.dumps(about, indent=indent)
+    if file == STDOUT:
+        print(text)
+    else:
+        write_atomically(file, text.encode())
