@@ -1,4 +1,4 @@
-"""The page driven in headless Chromium, from end to end, as a user would."""
+"""The page driven in headless Chromium, from end to end, as a user would; and a report looked at."""
 
 import base64
 import io
@@ -11,14 +11,17 @@ import numpy as np
 import onnxruntime
 import pytest
 import uvicorn
+from learners import mlp, toy_data
 from pages import PICTURES, TEXTS, grey
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
 import quickstudy as qs
+from quickstudy.catalogue import METHODS
 from quickstudy.page.app import create_app
 from quickstudy.ready import Ready
+from quickstudy.report import report
 
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 pytestmark = [
@@ -204,6 +207,18 @@ def test_a_phone_sees_all_of_it_and_every_text_is_readable(browser, scheme):
         assert browser.execute_script("return document.documentElement.scrollWidth") == 390
         faint = browser.execute_script(FAINT)
         assert faint == []
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_report_of_all_methods_is_no_wider_than_the_window(browser, tmp_path, width):
+    screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    tasks = qs.FewShot(toy_data(), 3, 1, 2)
+    learners = {name: qs.PrototypicalNetwork(mlp(256, 4)).requires_grad_(False) for name in METHODS}
+    found = qs.compare(learners, tasks, {"a test": tasks}, steps=1, episodes=4, settings={"methods": list(METHODS)})
+    report(found, tmp_path / "report.html")
+    browser.get((tmp_path / "report.html").as_uri())
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
 FAINT = """

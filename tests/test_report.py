@@ -75,6 +75,14 @@ def test_links_within_the_page_lead_somewhere(page):
     assert set(targets) <= set(re.findall(r'\bid="([^"]+)"', page))
 
 
+def test_settings_that_are_lists_are_written_as_words(compared, tmp_path):
+    report(
+        replace(compared, settings=compared.settings | {"methods": ["protonet", "maml"], "data": "toy"}),
+        tmp_path / "report.html",
+    )
+    assert "methods protonet, maml data toy" in text_of((tmp_path / "report.html").read_text())
+
+
 def test_every_learner_has_its_name_and_score_in_every_test(page, compared):
     for number, test in enumerate(TESTS, 1):
         shown = text_of(section_of(page, number))
