@@ -5,9 +5,8 @@
     python benchmarks/medicine.py cases --data-dir DIR               draws a task of each clinic, answered, as cases.png
 
 A method learns from the common classes of a clinic, and is tested on its rare ones ("within"); or it learns from the
-common classes of the two other clinics ("across"). Weights, temperatures and the sizes of steps (see `tune`) are chosen
-on common classes that it does not learn from, which are those of other clinics. Rare classes are opened once, for the
-tables.
+common classes of the two other clinics ("across"). Weights and temperatures are chosen on common classes that it does
+not learn from, which are those of other clinics. Rare classes are opened once, for the tables.
 """
 
 import argparse
@@ -39,7 +38,7 @@ QUERIES, EPISODES, SEED = 10, 600, 0
 LEARNED, ASKED = 10, 5
 """Pictures of a class in a task of training, of which up to so many are shown, and so many are asked about."""
 JUDGED = 100
-"""Tasks that choose weights, and as many that choose settings, and a temperature."""
+"""Tasks that choose weights, and as many that choose a temperature."""
 PIXELS, EMBEDDINGS = (600, 4), (300, 8)
 """Steps, and tasks of a step."""
 
@@ -121,10 +120,9 @@ def trained(row: Row, one: Course, ways: int, steps: int | None) -> tuple[qs.Met
 def tested(row: Row, one: Course, ways: int, shots: int, learner: qs.MetaLearner, episodes: int) -> dict:
     """Everything that is told of a learner's answers for so many classes, and pictures of each."""
     judged = qs.FewShot(one.val, ways, min(shots, LEARNED - 1), ASKED - 1, within_groups=True)
-    tuned = qs.tune(learner, judged, episodes=JUDGED)
     temperature = qs.fit_temperature(learner, judged, episodes=JUDGED)
     tasks = qs.FewShot(one.test, ways, shots, QUERIES, apart=True)
-    found = measured(learner, tasks, episodes, temperature) | {"tuned": tuned}
+    found = measured(learner, tasks, episodes, temperature)
     if one.test.name.startswith("BreakHis") and shots == SHOWN:  # what one would find without looking at patients
         mixed = qs.evaluate(learner, qs.FewShot(one.test, ways, shots, QUERIES), episodes=episodes)
         found["mixed"] = rounded(mixed.scores["accuracy"])
