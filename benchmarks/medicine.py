@@ -117,19 +117,20 @@ def trained(row: Row, one: Course, ways: int, steps: int | None) -> tuple[qs.Met
     return learner, time.process_time() - start, count
 
 
-def tested(row: Row, one: Course, ways: int, shots: int, learner: qs.MetaLearner, episodes: int) -> dict:
+def tested(one: Course, ways: int, shots: int, learner: qs.MetaLearner, episodes: int, tune: bool) -> dict:
     """Everything that is told of a learner's answers for so many classes, and pictures of each."""
     judged = qs.FewShot(one.val, ways, min(shots, LEARNED - 1), ASKED - 1, within_groups=True)
+    tuned = qs.tune(learner, judged, episodes=JUDGED) if tune else {}
     temperature = qs.fit_temperature(learner, judged, episodes=JUDGED)
     tasks = qs.FewShot(one.test, ways, shots, QUERIES, apart=True)
-    found = measured(learner, tasks, episodes, temperature)
+    found = measured(learner, tasks, episodes, temperature) | ({"tuned": tuned} if tuned else {})
     if one.test.name.startswith("BreakHis") and shots == SHOWN:  # what one would find without looking at patients
         mixed = qs.evaluate(learner, qs.FewShot(one.test, ways, shots, QUERIES), episodes=episodes)
         found["mixed"] = rounded(mixed.scores["accuracy"])
     return found
 
 
-def run(name: str, found: dict[str, Clinic], path: Path, steps: int | None, episodes: int) -> None:
+def run(name: str, found: dict[str, Clinic], path: Path, steps: int | None, episodes: int, tune: bool) -> None:
     """One method, everywhere; what it has a result for is passed over."""
     row = METHODS[name]
     about = json.loads(path.read_text()) if path.exists() else {"method": name, "seed": SEED, "courses": {}}
@@ -149,7 +150,7 @@ def run(name: str, found: dict[str, Clinic], path: Path, steps: int | None, epis
                     "steps": count,
                     "batch": (PIXELS if row.pixels else EMBEDDINGS)[1],
                     "parameters": sum(p.numel() for p in learner.parameters()),
-                    "tests": {f"{shots}-shot": tested(row, one, ways, shots, learner, episodes) for shots in SHOTS},
+                    "tests": {f"{shots}-shot": tested(one, ways, shots, learner, episodes, tune) for shots in SHOTS},
                 }
                 about |= {"machine": processor(), "torch": torch.__version__, "threads": torch.get_num_threads()}
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,6 +167,7 @@ def main(words: Sequence[str] | None = None) -> None:
     runner.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(METHODS)}; or all")
     runner.add_argument("--steps", type=int, help="of training, for the methods that take all of them")
     runner.add_argument("--episodes", type=int, default=EPISODES)
+    runner.add_argument("--tune", action="store_true", help="choose sizes of steps on the tasks that choose weights")
     runner.add_argument("--kept", type=Path, default=Path("runs/medicine"), help="where embeddings are kept")
     for one in (runner, drawer):
         one.add_argument("--data-dir", type=Path, help="folder of the clinics' files; else QUICKSTUDY_DATA")
@@ -184,7 +186,7 @@ def main(words: Sequence[str] | None = None) -> None:
         parser.error(f"no method {unknown[0]!r}; there are {', '.join(METHODS)}")
     found = clinics(asked.data_dir, asked.kept)
     for name in asked.methods or METHODS:
-        run(name, found, asked.out / f"medicine-{name}.json", asked.steps, asked.episodes)
+        run(name, found, asked.out / f"medicine-{name}.json", asked.steps, asked.episodes, asked.tune)
 
 
 if __name__ == "__main__":

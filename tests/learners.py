@@ -173,5 +173,5 @@ def gradients_by_strategy(one: qs.MetaLearner, episodes: qs.Episodes) -> dict[st
             qs.Engine(strategy, 2).gradient(one, episodes)
         except Unsuited:
             continue
-        found[strategy] = torch.cat([p.grad.flatten() for p in one.parameters() if p.grad is not None])
+        found[strategy] = torch.cat([p.grad.flatten() for p in one.parameters()])
     return found

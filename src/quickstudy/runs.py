@@ -77,15 +77,14 @@ def open_run(folder: Path) -> tuple[MetaLearner, Setting, dict]:
     """
     about = describe(folder)
     try:
-        method, setting = about["method"], Setting(**about["setting"])
+        method, setting, tuned = about["method"], Setting(**about["setting"]), dict(about.get("tuned", {}))
     except (KeyError, TypeError):
         raise ValueError(
             f"{folder / ABOUT} does not tell the method and its setting; is it a run of one method?"
         ) from None
     learner = build(method, setting)
-    tuned = about.get("tuned", {})
-    for name in learner.choices:
-        setattr(learner, name, tuned.get(name, getattr(learner, name)))
+    for name in learner.choices.keys() & tuned.keys():
+        setattr(learner, name, tuned[name])
     if any(p.requires_grad for p in learner.parameters()):
         if not (folder / KEPT).exists() and (folder / LAST).exists():
             raise FileNotFoundError(f"the run in {folder} has not ended; go on with it by --resume.")
