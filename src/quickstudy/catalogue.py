@@ -218,7 +218,7 @@ METHODS: dict[str, Method] = {
         "optimization",
         "initial weights close to those of every task",
         "the weights after some steps of Adam",
-        lambda s: TaskNormalized(Reptile(s.network("task"))),
+        lambda s: TaskNormalized(Reptile(s.network("task"), inner_lr=3e-3)),
     ),
     "proto-maml": Method(
         "Proto-MAML",
