@@ -1,7 +1,7 @@
 import torch
 from learners import episodes_for, mlp
 from test_maml import double
-from torch.nn.functional import cosine_similarity, cross_entropy
+from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 
 import quickstudy as qs
 
@@ -26,7 +26,7 @@ def test_a_task_is_learned_by_stochastic_gradient_descent_with_momentum_as_pytor
     memory = one.adapt(episodes.support)
     for t in range(len(episodes)):
         z = one.encoder(episodes.support.x[t]).detach()
-        weight = z.mean(0).repeat(3, 1).requires_grad_()
+        weight = normalize(z.mean(0), dim=0).repeat(3, 1).requires_grad_()
         sgd = torch.optim.SGD([weight], lr=0.05, momentum=0.8)
         for _ in range(30):
             sgd.zero_grad()
@@ -48,6 +48,13 @@ def test_an_answer_depends_on_the_angle_of_an_embedding_and_not_on_its_length():
     memory = one.adapt(episodes.support)
     longer = one.predict(memory, 5 * episodes.query.x).logits
     torch.testing.assert_close(longer, one.predict(memory, episodes.query.x).logits)
+
+
+def test_what_is_learned_of_a_task_does_not_depend_on_the_length_of_embeddings():
+    one, episodes = baseline(), double(episodes_for("baseline++"))
+    one.encoder = torch.nn.Flatten()
+    longer = qs.Examples(50 * episodes.support.x, episodes.support.y, 3)
+    torch.testing.assert_close(one.adapt(longer), one.adapt(episodes.support))
 
 
 def test_adapting_asks_the_encoder_for_no_gradient():

@@ -2,7 +2,6 @@ import pytest
 import torch
 from learners import learner, tasks_for
 from scipy.optimize import minimize_scalar
-from torch.distributions import Categorical
 
 import quickstudy as qs
 from quickstudy.confidence import least_of_most, nats
@@ -21,7 +20,7 @@ class Forecaster(qs.MetaLearner):
         return support.x
 
     def predict(self, memory, x):
-        return Categorical(logits=self.hotter * x)
+        return qs.categorical(self.hotter * x)
 
 
 class Honest:
@@ -77,6 +76,22 @@ def test_padding_has_no_say():
             return qs.Episodes(episodes.support, qs.Examples(x, episodes.query.y, 5, mask=mask))
 
     assert qs.fit_temperature(Forecaster(2.0), Padded(), episodes=200) == pytest.approx(2.0, rel=0.05)
+
+
+def test_answers_that_are_no_numbers_move_no_temperature_and_are_never_covered():
+    class Lost(Honest):
+        def sample(self, tasks, generator):
+            episodes = super().sample(tasks, generator)
+            x = episodes.query.x.clone()
+            x[0] = torch.nan  # one task of twenty
+            return qs.Episodes(episodes.support, qs.Examples(x, episodes.query.y, 5))
+
+    one = Forecaster(2.0)
+    clean, lost = (qs.fit_confidence(one, tasks, missed=0.2, episodes=200) for tasks in (Honest(), Lost()))
+    assert lost.temperature == pytest.approx(clean.temperature, rel=0.05)
+    with pytest.warns(RuntimeWarning, match="in 10 of 200 tasks"):
+        found = qs.evaluate(one, Lost(), episodes=200, seed=1, temperature=lost.temperature, threshold=lost.threshold)
+    assert qs.interval(found.scores["covered"]).mean == pytest.approx(0.8, abs=0.01)
 
 
 def test_every_engine_finds_the_same_and_the_learner_stays_in_its_mode():

@@ -48,6 +48,18 @@ def test_answers_that_are_no_numbers_are_wrong_and_told():
     assert found.scores["auc"].isnan().all()
 
 
+def test_answers_that_are_no_numbers_have_no_confidence_and_leave_the_others_theirs():
+    bins = reliability(torch.tensor([float("nan"), 0.5]), torch.tensor([0.0, 1.0]))
+    assert bins.sum(0).tolist() == [2, 0.5, 1]
+
+
+def test_numbers_that_are_none_are_worse_than_any_however_far_off():
+    tasks, far = qs.Sinusoids(5), qs.FromScratch(qs.MLP(1, 4, 1), steps=0, likelihood=lambda z: qs.gaussian(z + 1e6))
+    lost = qs.FromScratch(qs.MLP(1, 4, 1), steps=30, lr=1e20, likelihood=qs.gaussian)
+    with pytest.warns(RuntimeWarning, match="answers that are no numbers"):
+        assert qs.evaluate(lost, tasks, episodes=4).goodness < qs.evaluate(far, tasks, episodes=4).goodness
+
+
 def test_reliability_bins_hold_what_fell_into_them():
     bins = reliability(torch.tensor([0.05, 0.5, 0.52, 1.0]), torch.tensor([0.0, 1.0, 0.0, 1.0]))
     assert bins[:, 0].tolist() == [1, 0, 0, 0, 0, 0, 0, 2] + [0] * 6 + [1]

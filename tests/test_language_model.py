@@ -144,6 +144,11 @@ def test_a_prompt_that_is_too_long_is_refused_and_a_missing_package_named(monkey
     with pytest.raises(ValueError, match=r"the prompt has \d+ tokens, and the model sees 100; show fewer examples"):
         one.adapt(some.support)
     one.model.config.max_position_embeddings = 1000
+    memory = one.adapt(some.support)
+    one.model.config.max_position_embeddings = memory["exists"].shape[1] + 1
+    with pytest.raises(ValueError, match=r"the prompt with a query and its label has \d+ tokens, and the model sees"):
+        one.predict(memory, some.query.x)
+    one.model.config.max_position_embeddings = 1000
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match=r"pip install 'quickstudy\[language-models\]'"):
         one.adapt(some.support)

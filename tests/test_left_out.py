@@ -1,6 +1,6 @@
 import pytest
 import torch
-from learners import learner, toy_data
+from learners import learner, mlp, toy_data
 from torch import nn
 
 import quickstudy as qs
@@ -82,6 +82,14 @@ def test_of_the_only_example_of_a_class_nothing_is_said():
     found = left_out(qs.PrototypicalNetwork(nn.Flatten()), x[:7], torch.tensor([0, 0, 0, 1, 1, 1, 2]), WAYS)
     assert found.isnan().all(1).tolist() == [False] * 6 + [True]
     assert found[:6].isfinite().all()
+
+
+def test_what_is_left_may_be_of_one_class():
+    probe = qs.LinearProbe(mlp(256, 4), classes=6)
+    found = left_out(probe, some()[0][:4], torch.tensor([0, 1, 1, 1]), 2)
+    assert found.isnan().all(1).tolist() == [True, False, False, False]
+    alone = probe.adapt(qs.Examples(some()[0][None, :3], torch.ones(1, 3, dtype=torch.long), 2))
+    assert probe.predict(alone, some()[0][None]).probs[..., 1].min() == 1
 
 
 class Counting(nn.Flatten):

@@ -6,7 +6,9 @@ from dataclasses import replace
 import matplotlib
 import pytest
 import torch
+from lightning_fabric import Fabric
 from rich.console import Console
+from torch import nn
 
 import quickstudy as qs
 from quickstudy.catalogue import FAMILIES, METHODS
@@ -279,3 +281,22 @@ def test_plots_leave_matplotlibs_settings_alone_and_repeat_bit_for_bit(compared,
             report(compared, tmp_path / name)
         assert dict(matplotlib.rcParams) == before
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+class Elsewhere(Fabric):
+    """A device whose tensors are those of float64: what was not moved there cannot be computed with."""
+
+    def to_device(self, obj):
+        if isinstance(obj, nn.Module):
+            return obj.double()
+        parts = (qs.Examples(e.x.double(), e.y, e.ways, e.classes) for e in (obj.support, obj.query))
+        return qs.Episodes(*parts)
+
+
+def test_every_task_goes_to_the_device_of_the_learner():
+    there = Elsewhere(accelerator="cpu", devices=1)
+    there.launch()
+    tasks, one = qs.FewShot(data(0), 3, 1, 3), qs.MAML(qs.MLP(256, 8, 3))
+    asked = {"steps": 1, "batch": 2, "episodes": 4, "shot_episodes": 4, "engine": qs.Engine(), "fabric": there}
+    found = compare({"maml": one}, tasks, {"toy": tasks}, validate=qs.Validation(tasks, episodes=4), **asked)
+    assert set(found.entries["maml"].strangers["toy"]) == {"softmax"}

@@ -158,6 +158,16 @@ def test_training_tells_the_learner_inside_how_far_it_is():
     assert inside.progress == 0.5
 
 
+def test_settings_are_those_of_the_learner_inside():
+    inside = qs.FromScratch(conv().float(), steps=2)
+    learner, tasks = qs.TaskNormalized(inside), qs.FewShot(toy_data(), 3, 2, 4)
+    assert learner.choices == qs.FromScratch.choices
+    assert qs.tune(learner, tasks, {"lr": [0.3]}, episodes=2) == {"lr": 0.3}
+    assert inside.lr == 0.3
+    with pytest.raises(ValueError, match="FromScratch has no setting 'speed'"):
+        qs.tune(learner, tasks, {"speed": [1]}, episodes=2)
+
+
 def test_without_the_support_set_it_says_what_is_missing():
     encoder = qs.Conv4(width=4, image_size=16, norm="task")
     with pytest.raises(RuntimeError, match=r"wrap the learner, as in qs.TaskNormalized"):

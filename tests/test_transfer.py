@@ -86,6 +86,12 @@ def test_a_step_size_is_chosen_on_validation_tasks():
     assert qs.tune(one, tasks, episodes=20)["lr"] in qs.FineTune.choices["lr"]
 
 
+def test_of_numbers_too_a_step_size_that_diverges_is_not_chosen():
+    torch.manual_seed(0)
+    one = qs.FromScratch(qs.MLP(1, 20, 1), steps=30, likelihood=qs.gaussian)
+    assert qs.tune(one, qs.Sinusoids(5), {"lr": [1e20, 0.01]}, episodes=10) == {"lr": 0.01}
+
+
 def test_a_method_that_names_no_choices_has_nothing_to_tune():
     assert qs.tune(learner("linear-probe"), qs.FewShot(toy(), 3, 2, 4)) == {}
 

@@ -193,7 +193,9 @@ def compare(
             entry.tests[test] = found
             entry.strip[test] = _answers(learner, strip[test], fabric)
             if isinstance(test_tasks, FewShot) and has_strangers(test_tasks):
-                areas = strangers(learner, test_tasks, episodes=shot_episodes, seed=seed, engine=found.engine)
+                areas = strangers(
+                    learner, test_tasks, episodes=shot_episodes, seed=seed, engine=found.engine, fabric=fabric
+                )
                 entry.strangers[test] = {score: interval(values) for score, values in areas.items()}
             entry.by_shots[test] = {
                 k: evaluate(learner, more, episodes=shot_episodes, seed=seed, engine=found.engine, fabric=fabric).result

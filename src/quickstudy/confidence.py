@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from quickstudy.contract import Episodes, MetaLearner, valid
 from quickstudy.engine import Engine, channels_last, probe
-from quickstudy.evaluation import episode_list, gathered, rank_and_world
+from quickstudy.evaluation import episode_list, gathered, own_share
 from quickstudy.tasks import Tasks
 
 COLDEST, HOTTEST = 0.02, 50.0
@@ -78,20 +78,15 @@ def fit_confidence(
     training = learner.training
     learner.eval()
     channels_last(learner)
-    rank, world = rank_and_world(fabric)
     found: dict[int, list[Answers]] = {}
-    for chunk, batch in enumerate(episode_list(tasks, episodes, seed)):
-        if batch.support.ways is None:
-            raise TypeError("a temperature divides the logits of classes, but these tasks have numbers for targets.")
-        if chunk % world == rank:
-            batch = fabric.to_device(batch) if fabric else batch
-            engine = engine or probe(learner, batch, partial(_answers, learner))
-            found[chunk] = _answers(learner, engine, batch)
+    for chunk, batch in own_share(map(of_classes, episode_list(tasks, episodes, seed)), fabric):
+        engine = engine or probe(learner, batch, partial(_answers, learner))
+        found[chunk] = _answers(learner, engine, batch)
     learner.train(training)
-    answers = [some for chunk in gathered(found, world) for some in chunk]
+    answers = [some for chunk in gathered(found, fabric) for some in chunk]
     temperature = likeliest_temperature(answers)
     right = torch.cat([(logits / temperature).softmax(-1).gather(-1, y[:, None])[:, 0] for logits, y in answers])
-    return Confidence(temperature, least_of_most(right, missed))
+    return Confidence(temperature, least_of_most(right.nan_to_num(0), missed))
 
 
 def fit_temperature(
@@ -117,6 +112,17 @@ def check_share(missed: float) -> None:
         raise ValueError(f"the share of right classes that a set may lack lies between 0 and 1; got {missed}.")
 
 
+def of_classes(batch: Episodes) -> Episodes:
+    """The batch, whose tasks have classes.
+
+    Raises:
+        TypeError: They have numbers.
+    """
+    if batch.support.ways is None:
+        raise TypeError("a temperature divides the logits of classes, but these tasks have numbers for targets.")
+    return batch
+
+
 def least_of_most(right: Float[Tensor, " query"], missed: float) -> float:
     """What all of these probabilities reach but the given share, counting the next one to come as the least.
 
@@ -135,8 +141,11 @@ def likeliest_temperature(answers: Sequence[Answers]) -> float:
 
 
 def nats(answers: Sequence[Answers], temperature: float) -> float:
-    """Minus the mean log-likelihood of the right classes, in nats per query, of logits divided by a temperature."""
-    total = sum(cross_entropy(logits / temperature, y, reduction="sum").item() for logits, y in answers)
+    """Minus the mean log-likelihood of the right classes, in nats per query, of logits divided by a temperature.
+
+    Logits that are no numbers (NaN) add nothing, at any temperature.
+    """
+    total = sum(cross_entropy(logits / temperature, y, reduction="none").nansum().item() for logits, y in answers)
     return total / sum(len(y) for _, y in answers)
 
 

@@ -1,10 +1,11 @@
 """How well a learner learns new tasks: its scores on the same episodes as every other's."""
 
 import hashlib
+import math
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -70,8 +71,11 @@ class Evaluation:
 
     @property
     def goodness(self) -> float:
-        """The main score, turned so that more is better."""
-        return self.result.mean if self.ways else -self.result.mean
+        """The main score, turned so that more is better; answers that are no numbers (NaN) are worse than any."""
+        mean = self.result.mean
+        if math.isnan(mean):
+            return -math.inf
+        return mean if self.ways else -mean
 
     @property
     def calibration_error(self) -> float | None:
@@ -165,26 +169,20 @@ def evaluate(
     training = learner.training
     learner.eval()
     channels_last(learner)
-    digest, results, ways = hashlib.sha256(), {}, []
+    results, told = {}, Told()
     asked = Asked(temperature, threshold, metrics)
     light = embedded(learner, tasks, fabric.device if fabric else "cpu")
-    rank, world = rank_and_world(fabric)
     drawn = episode_list(tasks, episodes, seed) if isinstance(tasks, Tasks) else tasks
-    for chunk, batch in enumerate(drawn):
-        for tensor in (batch.support.x, batch.support.y, batch.query.x, batch.query.y):
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        ways += [batch.support.ways] * len(batch)
-        if chunk % world == rank:
-            batch = fabric.to_device(batch) if fabric else batch
-            engine = engine or probe(learner, batch, partial(evaluate_batch, learner, asked))
-            if light and results:  # the first is evaluated from its examples, and tells how long that takes
-                embeddings = light.sample(CHUNK, seeded(seed, "episodes", chunk), engine)[: len(batch)]
-                results[chunk] = (*evaluate_batch(light.learner, asked, engine, embeddings)[:2], None)
-            else:
-                results[chunk] = evaluate_batch(learner, asked, engine, batch)
+    for chunk, batch in own_share(map(told.of, drawn), fabric):
+        engine = engine or probe(learner, batch, partial(evaluate_batch, learner, asked))
+        if light and results:  # the first is evaluated from its examples, and tells how long that takes
+            embeddings = light.sample(CHUNK, seeded(seed, "episodes", chunk), engine)[: len(batch)]
+            results[chunk] = (*evaluate_batch(light.learner, asked, engine, embeddings)[:2], None)
+        else:
+            results[chunk] = evaluate_batch(learner, asked, engine, batch)
     learner.train(training)
-    ordered = gathered(results, world)
-    bins = None if None in ways else torch.stack([result[1] for result in ordered]).sum(0)
+    ordered = gathered(results, fabric)
+    bins = None if None in told.ways else torch.stack([result[1] for result in ordered]).sum(0)
     scores = {name: torch.cat([result[0][name] for result in ordered]) for name in ordered[0][0]}
     if lost := int(scores["log_likelihood"].isnan().sum()):
         warnings.warn(
@@ -197,9 +195,9 @@ def evaluate(
         scores=scores,
         bins=None if bins is None else bins[0],
         adapt_seconds=statistics.median(result[2] for result in ordered if result[2] is not None),
-        episodes_hash=digest.hexdigest(),
-        ways=None if None in ways else max(ways),
-        chance=None if None in ways else sum(1 / w for w in ways) / len(ways),
+        episodes_hash=told.digest.hexdigest(),
+        ways=None if None in told.ways else max(told.ways),
+        chance=None if None in told.ways else sum(1 / w for w in told.ways) / len(told.ways),
         transductive=learner.transductive,
         engine=engine or Engine(),
         temperature=temperature,
@@ -207,12 +205,31 @@ def evaluate(
     )
 
 
-def rank_and_world(fabric: Fabric | None) -> tuple[int, int]:
-    return (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+class Told:
+    """What is told of an episode list beside scores: a digest of its episodes, and their numbers of ways."""
+
+    def __init__(self):
+        self.digest, self.ways = hashlib.sha256(), []
+
+    def of(self, batch: Episodes) -> Episodes:
+        """Takes note of a batch, and passes it on."""
+        for tensor in (batch.support.x, batch.support.y, batch.query.x, batch.query.y):
+            self.digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        self.ways += [batch.support.ways] * len(batch)
+        return batch
 
 
-def gathered(results: dict[int, Result], world: int) -> list[Result]:
+def own_share(batches: Iterable[Episodes], fabric: Fabric | None) -> Iterator[tuple[int, Episodes]]:
+    """The batches that this process computes, by their numbers, on its device."""
+    rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    for number, batch in enumerate(batches):
+        if number % world == rank:
+            yield number, fabric.to_device(batch) if fabric else batch
+
+
+def gathered(results: dict[int, Result], fabric: Fabric | None) -> list[Result]:
     """What all processes found, in the order of its numbers."""
+    world = fabric.world_size if fabric else 1
     shares: list = [results] * world
     if world > 1:
         torch.distributed.all_gather_object(shares, results)

@@ -4,12 +4,13 @@ from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Shaped
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
 
 from quickstudy.contract import Episodes, Examples, Memory, MetaLearner
 from quickstudy.engine import Engine, channels_last, probe, replica
-from quickstudy.evaluation import episode_list
+from quickstudy.evaluation import episode_list, gathered, own_share
 from quickstudy.tasks import FewShot
 from quickstudy.tensors import class_means, per_task
 
@@ -20,7 +21,13 @@ STRANGE = 0.95
 
 @torch.no_grad()
 def strangers(
-    learner: MetaLearner, tasks: FewShot, *, episodes: int = 200, seed: int = 0, engine: Engine | None = None
+    learner: MetaLearner,
+    tasks: FewShot,
+    *,
+    episodes: int = 200,
+    seed: int = 0,
+    engine: Engine | None = None,
+    fabric: Fabric | None = None,
 ) -> dict[str, Float[Tensor, " episode"]]:
     """How well a learner tells queries of a class that is not in the support set from those of classes that are.
 
@@ -29,7 +36,7 @@ def strangers(
     Args:
         learner: Of classes; it is left in the mode it was in.
         tasks: Where tasks come from; their number of ways is that of the support set.
-        episodes, seed, engine: See `evaluate`.
+        episodes, seed, engine, fabric: See `evaluate`.
 
     Returns:
         For each episode the area under the ROC curve: the chance that a stranger scores higher than another query. Of
@@ -51,12 +58,13 @@ def strangers(
     training = learner.training
     learner.eval()
     channels_last(learner)
-    found = []
-    for batch in episode_list(wider, episodes, seed):
+    found: dict[int, dict[str, Tensor]] = {}
+    for chunk, batch in own_share(episode_list(wider, episodes, seed), fabric):
         engine = engine or probe(learner, without_strangers(batch), partial(_scores, learner))
-        found.append(_areas_of(learner, engine, batch))
+        found[chunk] = _areas_of(learner, engine, batch)
     learner.train(training)
-    return {name: torch.cat([some[name] for some in found]) for name in found[0]}
+    areas = gathered(found, fabric)
+    return {name: torch.cat([some[name] for some in areas]) for name in areas[0]}
 
 
 def has_strangers(tasks: FewShot) -> bool:

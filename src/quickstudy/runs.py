@@ -11,6 +11,7 @@ from quickstudy.catalogue import Setting, build
 from quickstudy.checkpoint import load_learner
 from quickstudy.contract import MetaLearner
 from quickstudy.training import KEPT, LAST
+from quickstudy.tuning import give
 
 ABOUT = "run.json"
 
@@ -83,8 +84,7 @@ def open_run(folder: Path) -> tuple[MetaLearner, Setting, dict]:
             f"{folder / ABOUT} does not tell the method and its setting; is it a run of one method?"
         ) from None
     learner = build(method, setting)
-    for name in learner.choices.keys() & tuned.keys():
-        setattr(learner, name, tuned[name])
+    give(learner, {name: value for name, value in tuned.items() if name in learner.choices})
     if any(p.requires_grad for p in learner.parameters()):
         if not (folder / KEPT).exists() and (folder / LAST).exists():
             raise FileNotFoundError(f"the run in {folder} has not ended; go on with it by --resume.")

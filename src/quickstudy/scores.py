@@ -100,8 +100,8 @@ def score(predicted: Distribution, query: Examples) -> tuple[dict[str, Tensor], 
 
 
 def reliability(confidence: Float[Tensor, " query"], correct: Float[Tensor, " query"]) -> Float[Tensor, "bin 3"]:
-    """Rows of (queries, sum of confidences, number correct), one per bin of equal width over (0, 1]."""
-    confidence, correct = confidence.double().cpu(), correct.double().cpu()
+    """Rows of (queries, sum of confidences, number correct), one per bin of equal width over (0, 1]; of NaN, none."""
+    confidence, correct = confidence.double().cpu().nan_to_num(0), correct.double().cpu()
     which = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
     values = torch.stack([torch.ones_like(confidence), confidence, correct], -1)  # [Q, 3]
     return torch.zeros(BINS, 3, dtype=torch.float64).index_add_(0, which, values)
@@ -111,7 +111,7 @@ def roc_auc(predicted: Distribution, query: Examples) -> Float[Tensor, " task"]:
     """The area under the ROC curve of each task: of class 1 with two classes, else the mean over classes of each
     against the others.
 
-    A task whose queries are of one class alone has none, nor has one with an answer that is no number: NaN.
+    A task has none whose queries lack one of its classes, or are all of one, or where an answer is no number: NaN.
 
     Raises:
         TypeError: A distribution over numbers.

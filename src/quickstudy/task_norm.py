@@ -1,6 +1,6 @@
 """TaskNorm, normalisation by the support set (Bronskill, Gordon et al., 2020). https://arxiv.org/abs/2003.03284"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -142,6 +142,10 @@ class TaskNormalized(MetaLearner):
                 f"norm='task', or leave TaskNormalized out."
             )
         self.learner = learner
+
+    @property
+    def choices(self) -> Mapping[str, Sequence]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.learner.choices
 
     @property
     def progress(self) -> float:

@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.engine import Engine
 from quickstudy.evaluation import evaluate
+from quickstudy.task_norm import TaskNormalized
 from quickstudy.tasks import Tasks
 
 
@@ -40,16 +41,16 @@ def tune(
     Raises:
         ValueError: A setting that the learner has not, or nothing to try for it.
     """
-    choices = learner.choices if choices is None else choices
+    choices, owner = learner.choices if choices is None else choices, _owner(learner)
     for name, values in choices.items():
-        if not hasattr(learner, name):
-            raise ValueError(f"{type(learner).__name__} has no setting {name!r} whose values could be chosen among.")
+        if not hasattr(owner, name):
+            raise ValueError(f"{type(owner).__name__} has no setting {name!r} whose values could be chosen among.")
         if not values:
             raise ValueError(f"there is no value to choose for {name!r}; name some, as in {{{name!r}: (0.1, 0.01)}}.")
-    best, most = {name: getattr(learner, name) for name in choices}, None
+    best, most = {name: getattr(owner, name) for name in choices}, None
     try:
         for values in itertools.product(*choices.values()) if choices else ():
-            _set(learner, now := dict(zip(choices, values, strict=True)))
+            give(learner, now := dict(zip(choices, values, strict=True)))
             with warnings.catch_warnings():  # steps that are too large diverge, and are not chosen
                 warnings.simplefilter("ignore", RuntimeWarning)
                 found = evaluate(learner, tasks, episodes=episodes, seed=seed, engine=engine, fabric=fabric)
@@ -57,10 +58,16 @@ def tune(
             if most is None or found.goodness > most:
                 best, most = now, found.goodness
     finally:
-        _set(learner, best)
+        give(learner, best)
     return best
 
 
-def _set(learner: MetaLearner, settings: Mapping[str, Any]) -> None:
+def give(learner: MetaLearner, settings: Mapping[str, Any]) -> None:
+    """Replaces settings of a learner."""
     for name, value in settings.items():
-        setattr(learner, name, value)
+        setattr(_owner(learner), name, value)
+
+
+def _owner(learner: MetaLearner) -> MetaLearner:
+    """The learner that has the settings: the one within, where one only shows it the support set."""
+    return learner.learner if isinstance(learner, TaskNormalized) else learner

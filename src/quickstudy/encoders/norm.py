@@ -7,6 +7,9 @@
 - `"group"`: each example by itself, in groups of channels (Wu & He, 2018). https://arxiv.org/abs/1803.08494
 - `"task"`: by the support set, blended with each image's own statistics (TaskNorm-I); inside `TaskNormalized` only.
 - `"none"`: no normalisation.
+
+Padding of ragged tasks counts among the examples of a batch in `"running"`, while training, and in `"batch"`; in the
+others it does not.
 """
 
 from collections.abc import Callable, Mapping

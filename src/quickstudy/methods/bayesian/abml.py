@@ -51,18 +51,19 @@ class ABML(MetaLearner):
         super().__init__()
         forbid_running_statistics(net, "ABML")
         self.net, self.samples, self.kl_weight, self.likelihood = net, samples, kl_weight, likelihood
-        self.descent = partial(descend, steps=inner_steps, lr=inner_lr, first_order=first_order)
+        self.inner_lr, self.inner_steps, self.first_order = inner_lr, inner_steps, first_order
         self.log_std = nn.ParameterList(torch.full_like(w, math.log(std)) for w in net.parameters())
 
     def adapt(self, support: Examples) -> Weights:
         noise = self._noise()
+        descent = partial(descend, steps=self.inner_steps, lr=self.inner_lr, first_order=self.first_order)
 
         def solve(objective: Objective, prior: Weights, strategy: Strategy) -> Weights:
             def free_energy(posterior: Weights) -> Tensor:
                 expected = sum(objective(drawn(posterior, one)) for one in noise) / len(noise)
                 return expected + self.kl_weight * divergence(posterior, prior)
 
-            return self.descent(free_energy, prior, strategy)
+            return descent(free_energy, prior, strategy)
 
         return adapt_weights(self.net, self._prior(), support, self.likelihood, solve)
 
@@ -85,9 +86,8 @@ class ABML(MetaLearner):
         return self.likelihood(torch.stack(drawings, 2))
 
     def _prior(self) -> Weights:
-        means = dict(self.net.named_parameters())
-        stds = zip(means, self.log_std, strict=True)
-        return {MEAN + name: w for name, w in means.items()} | {LOG_STD + name: std for name, std in stds}
+        means, stds = dict(self.net.named_parameters()), iter(self.log_std)
+        return {MEAN + name: w for name, w in means.items()} | {LOG_STD + name: next(stds) for name in means}
 
     def _noise(self) -> list[Weights]:
         """Standard normal noise for every weight, for each network to draw."""

@@ -58,7 +58,7 @@ class LanguageModelInContext(MetaLearner):
             raise ValueError(f"there are labels for {self.ways} classes; the tasks have {ways}. Pass labels for more.")
         shots = self.template.written(support.x, support.y).masked_fill(~valid(support)[..., None], PAD)
         prompt = aligned(self.template.begun(shots.flatten(1)))  # [T, P]
-        check_room(self.model, prompt)
+        check_room(self.model, prompt.shape[1], "the prompt")
         memory = read(self.model, prompt, {"exists": prompt[:, :0] != PAD})[1]
         free = self._likelihoods(memory, self.template.free.expand(len(shots), -1, -1), ways)
         return memory | {"content_free": free.logsumexp(1).log_softmax(-1)}  # the logarithm of their mean
@@ -74,6 +74,8 @@ class LanguageModelInContext(MetaLearner):
         """The log-probability of each label behind each text, that of all labels being 1."""
         labels, count = self.template.labels[:ways], x.shape[0] * x.shape[1]
         asked = aligned(self.template.written(x).flatten(0, 1))
+        longest = memory["exists"].shape[1] + asked.shape[1] + labels.shape[1] - 1
+        check_room(self.model, longest, "the prompt with a query and its label")
         first, seen = read(
             self.model, asked, {name: part.repeat_interleave(x.shape[1], 0) for name, part in memory.items()}
         )

@@ -66,17 +66,17 @@ def aligned(tokens: Int[Tensor, "row token"]) -> Int[Tensor, "row shorter"]:
     return tokens.gather(1, exists.int().argsort(dim=1, stable=True))[:, tokens.shape[1] - int(exists.sum(1).max()) :]
 
 
-def check_room(model: nn.Module, prompt: Int[Tensor, "row token"]) -> None:
-    """Checks that a prompt is no longer than what every layer sees.
+def check_room(model: nn.Module, tokens: int, what: str) -> None:
+    """Checks that there are no more tokens than every layer sees.
 
     Raises:
         ValueError: It is.
     """
     known = (getattr(model.config, name, None) for name in ("sliding_window", "max_position_embeddings"))
-    room = min((number for number in known if number is not None), default=prompt.shape[1])
-    if prompt.shape[1] > room:
+    room = min((number for number in known if number is not None), default=tokens)
+    if tokens > room:
         raise ValueError(
-            f"the prompt has {prompt.shape[1]} tokens, and the model sees {room}; show fewer examples, or shorter ones."
+            f"{what} has {tokens} tokens, and the model sees {room}; show fewer examples, or shorter ones."
         )
 
 

@@ -34,7 +34,8 @@ class BaselinePlusPlus(MetaLearner):
 
     Nothing is learned about tasks: the encoder learns to tell the training classes apart by angles alone, so that a
     class stays compact. A task is remembered by one weight vector per class, fitted to the frozen embeddings by
-    gradient steps with momentum. All of them begin as the support set's mean embedding, which favours no class.
+    gradient steps with momentum. All of them begin as the direction of the support set's mean embedding, which favours
+    no class; a vector of length 1, so that steps turn it alike whatever the length of embeddings.
 
     The authors' code begins at random instead, goes 100 times through the support set in batches of 4, with dampening
     of 0.9 beside momentum, which makes steps a tenth as large, and with weight decay of 0.001.
@@ -68,7 +69,7 @@ class BaselinePlusPlus(MetaLearner):
     def adapt(self, support: Examples) -> Float[Tensor, "task way d"]:
         z, exists = per_task(self.encoder, support.x).detach(), valid(support)  # [T, S, D]
         mean = (z * exists[..., None]).sum(1, keepdim=True) / exists.sum(1)[:, None, None]
-        weight = mean.expand(-1, number_of_ways(support), -1)  # [T, W, D]
+        weight = normalize(mean, dim=-1).expand(-1, number_of_ways(support), -1)  # [T, W, D]
         velocity = torch.zeros_like(weight)
         for _ in range(self.steps):
             velocity = self.momentum * velocity + self._gradient(weight, z, support)
