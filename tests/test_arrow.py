@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,6 +21,14 @@ def test_data_come_back_as_they_were_written_and_tasks_are_the_same(tmp_path):
     mine, theirs = (qs.FewShot(d, 3, 2, 4).sample(5, seeded(0, 1)) for d in (found, data))
     assert torch.equal(mine.query.x, theirs.query.x)
     assert torch.equal(mine.support.y, theirs.support.y)
+
+
+def test_pictures_that_do_not_lie_row_by_row_in_memory_are_written_as_they_are(tmp_path):
+    data = toy_data(8, 10)
+    columns = data.x.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)  # as a table by columns would be
+    assert not columns.is_contiguous()
+    qs.save_arrow(replace(data, x=columns), tmp_path / "toy.arrow")
+    assert torch.equal(qs.arrow_data(tmp_path / "toy.arrow").x.index_select(0, torch.arange(len(data))), data.x)
 
 
 def test_splits_share_the_file_and_draw_their_own_classes(tmp_path):

@@ -2,12 +2,14 @@ import json
 import os
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 from learners import learner, mlp, tasks_for
 from torch import nn
+from torch.optim import lr_scheduler
 
 import quickstudy as qs
 from quickstudy.checkpoint import load_tensors
@@ -17,11 +19,15 @@ LOOP = qs.Engine("loop")
 NAMES = ["protonet", "maml", "in-context"]
 
 
-def run(name, steps, out=None, resume=False, stop=None, **changes):
+def cosine(adam, steps):
+    return torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+
+
+def run(name, steps, out=None, resume=False, stop=None, schedule=cosine, **changes):
     """Trains with everything that has a state; stops after a step if told to."""
     one = learner(name)
     adam = torch.optim.Adam(one.parameters(), lr=1e-2)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    schedule = schedule(adam, steps)
     validate = qs.Validation(tasks_for(name), every=4, episodes=4)
     settings = {"batch": 4, "optimizer": adam, "scheduler": schedule, "validate": validate, "engine": LOOP, **changes}
     progress = qs.train(one, tasks_for(name), steps=steps, out=out, resume=resume, **settings)
@@ -46,6 +52,48 @@ def test_a_resumed_run_ends_with_the_same_bits(name, tmp_path):
         not torch.equal(before[k[8:]], v)
         for k, v in load_tensors(tmp_path / "whole" / "learner.safetensors")[0].items()
     )
+
+
+SCHEDULES = {
+    "milestones": lambda adam, steps: lr_scheduler.MultiStepLR(adam, [4, 6, 6], 0.1),
+    "function": lambda adam, steps: lr_scheduler.LambdaLR(adam, lambda step: 0.8**step),
+    "one cycle": lambda adam, steps: lr_scheduler.OneCycleLR(adam, 1e-2, total_steps=steps + 1),
+    "one after the other": lambda adam, steps: lr_scheduler.SequentialLR(
+        adam, [lr_scheduler.MultiStepLR(adam, [2], 0.1), lr_scheduler.CosineAnnealingLR(adam, 4)], [4]
+    ),
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_a_resumed_run_keeps_its_schedule(schedule, tmp_path):
+    run("protonet", 8, tmp_path / "whole", schedule=schedule)
+    run("protonet", 8, tmp_path / "parts", stop=3, schedule=schedule)
+    run("protonet", 8, tmp_path / "parts", resume=True, schedule=schedule)
+    whole, parts = ((tmp_path / which / "learner.safetensors").read_bytes() for which in ("whole", "parts"))
+    assert whole == parts
+
+
+def test_losses_since_the_last_row_of_the_curve_outlive_a_stop(tmp_path):
+    def curve(out, until: int, resume: bool = False) -> list:
+        settings = {"batch": 2, "engine": LOOP, "out": tmp_path / out, "resume": resume}
+        for p in qs.train(learner("protonet"), tasks_for("protonet"), steps=800, **settings):  # a row every 4 steps
+            if p.step == until:
+                return p.curve
+        raise AssertionError("it stopped too early")
+
+    curve("parts", 3)
+    assert curve("parts", 4, resume=True) == (whole := curve("whole", 4))
+    assert [row[0] for row in whole] == [4]
+
+
+def test_the_engine_of_validation_is_kept_as_soon_as_it_is_found(tmp_path):
+    progress = qs.train(
+        learner("protonet"), tasks_for("protonet"), steps=9, batch=2, out=tmp_path, checkpoint_seconds=1e9,
+        validate=qs.Validation(tasks_for("protonet"), every=4, episodes=4),
+    )  # fmt: skip
+    kept = [set(load_tensors(tmp_path / "last.safetensors")[1]["engines"]) for _ in islice(progress, 5)]
+    assert kept == [{"train"}] * 3 + [{"train", "validate"}] * 2
+    progress.close()
 
 
 def test_the_training_curve_outlives_a_stop(tmp_path):

@@ -1,8 +1,10 @@
 """What a run of meta-training keeps beside its learner, as a checkpoint holds it."""
 
-import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -12,10 +14,16 @@ from quickstudy.checkpoint import fill, load_tensors, name_of, save_tensors
 from quickstudy.contract import MetaLearner
 from quickstudy.engine import Engine
 
+COUNTED = "counted"
+"""The name under which a counter's numbers are kept, as MultiStepLR's milestones."""
+
 
 @dataclass
 class RunState:
-    """Everything that a resumed run needs to go on as if it had never stopped."""
+    """Everything that a resumed run needs to go on as if it had never stopped.
+
+    Beside its learner that is where it stands: the curve so far, and the losses since its last row.
+    """
 
     learner: MetaLearner
     optimizer: Optimizer
@@ -27,6 +35,7 @@ class RunState:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
     curve: list[list] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
     engines: dict[str, Engine] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
@@ -47,6 +56,7 @@ class RunState:
             "best": self.best,
             "seconds": self.seconds,
             "curve": self.curve,
+            "losses": self.losses,
             "engines": {use: asdict(engine) for use, engine in self.engines.items()},
             "groups": state["param_groups"],
             "numbers": numbers,
@@ -60,7 +70,7 @@ class RunState:
         if about["seed"] != self.seed or (about["scheduler"] is None) != (self.scheduler is None):
             raise ValueError(f"{path} is of a run with seed {about['seed']} or another schedule; resume with its own.")
         self.step, self.best, self.world = about["step"], about["best"], about["world"]
-        self.seconds, self.curve = about["seconds"], about["curve"]
+        self.seconds, self.curve, self.losses = about["seconds"], about["curve"], about.get("losses", [])
         self.engines = {use: Engine(**engine) for use, engine in about["engines"].items()}
         self.best_weights = {k[5:]: v for k, v in tensors.items() if k.startswith("best.")}
         state: dict[int, dict] = {}
@@ -70,13 +80,28 @@ class RunState:
             state.setdefault(int(i), {})[name] = value
         self.optimizer.load_state_dict({"state": state, "param_groups": about["groups"]})
         if self.scheduler:
-            self.scheduler.load_state_dict(about["scheduler"])
+            self.scheduler.load_state_dict(_rich(about["scheduler"]))
 
 
-def _plain(state: dict) -> dict:
-    """The part of a schedule's state that JSON can hold: functions are given anew when a run is resumed."""
-    return json.loads(json.dumps({k: v for k, v in state.items() if not _opaque(v)}))
+def _plain(value: Any) -> Any:
+    """What JSON can hold of a schedule's state: functions are given anew when a run is resumed."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if isinstance(value, Counter):  # its keys are numbers, which JSON would turn into text
+        return {COUNTED: sorted(value.elements())}
+    return {name: _plain(item) for name, item in value.items() if not _opaque(item)}
 
 
-def _opaque(value) -> bool:
-    return callable(value) or (isinstance(value, list) and any(callable(item) or item is None for item in value))
+def _rich(value: Any) -> Any:
+    """The state that was made plain."""
+    if isinstance(value, list):
+        return [_rich(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return Counter(value[COUNTED]) if COUNTED in value else {name: _rich(item) for name, item in value.items()}
+
+
+def _opaque(value: Any) -> bool:
+    return callable(value) or (isinstance(value, list) and any(callable(item) for item in value))

@@ -165,11 +165,10 @@ def _steps(
     fabric: Fabric,
 ) -> Iterator[Progress]:
     first, busy, saved, unread = run.step, 0.0, time.monotonic(), []
-    losses: list[float] = []  # since the last row of the curve
 
     def read() -> None:  # what a GPU is waited for, and so not at every step
         for loss in torch.stack(unread).tolist() if unread else []:
-            losses.append(loss)
+            run.losses.append(loss)
             _require_finite(loss, run.step - len(unread) + 1, run.seed, folder)
             del unread[0]
 
@@ -186,7 +185,7 @@ def _steps(
     ahead = Ahead(lambda step: tasks.sample(batch, seeded(run.seed, "train", step)))
     if run.step < steps and "train" not in run.engines:
         run.engines["train"] = _probe(run, ahead.batch(run.step), fabric)
-        save()  # so that a run that is killed goes on by the same engine, to the same bits
+        save()  # so that a run that is killed goes on by the same engine, to the same bits; as after "validate"
     while run.step < steps:
         start = time.monotonic()
         run.learner.progress = run.step / steps
@@ -197,13 +196,14 @@ def _steps(
         if row := last or judged or run.step % max(1, steps // ROWS) == 0:
             read()
         busy += time.monotonic() - start
+        probed = bool(judged) and "validate" not in run.engines
         if validate and judged:
             validation = _validate(run, validate, fabric)
         run.seconds += time.monotonic() - start
         if row:
-            run.curve.append([run.step, sum(losses) / len(losses), validation])
-            losses.clear()
-        if last or time.monotonic() - saved >= checkpoint_seconds:
+            run.curve.append([run.step, sum(run.losses) / len(run.losses), validation])
+            run.losses.clear()
+        if last or probed or time.monotonic() - saved >= checkpoint_seconds:
             save()
             saved = time.monotonic()
         try:

@@ -46,7 +46,7 @@ def save_arrow(data: LabelledData, path: str | Path) -> None:
         raise ValueError(f"{data.name} is memory-mapped already, in an Arrow file.")
     about = {"name": data.name, "classes": data.classes, "groups": data.groups}
     origins = None if data.origins is None else data.origins.numpy()
-    _write(Path(path), data.x.numpy(), data.y.numpy(), about, origins)
+    _write(Path(path), np.ascontiguousarray(data.x.numpy()), data.y.numpy(), about, origins)
 
 
 def pack_folder(folder: str | Path, path: str | Path, *, size: int = 84, colour: bool = True) -> None:
