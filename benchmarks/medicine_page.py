@@ -39,10 +39,14 @@ def cell_of(about: dict, source: str, ways: int, shots: int, setting: str = "wit
 
 
 def scores(about: dict, sources: Iterable[str], name: str = "accuracy", setting: str = "within") -> torch.Tensor:
-    """Of all episodes of all settings of some clinics; empty where one of them was not run."""
-    tests = [cell_of(about, source, ways, shots, setting) for source in sources for ways in WAYS for shots in SHOTS]
-    known = [one for one in tests if one]
-    return torch.tensor([value for one in known for value in one[name]] if len(known) == len(tests) else [])
+    """Of all tasks of all settings of some clinics; empty where one of them was not run.
+
+    A task with more pictures is one with fewer, and more beside them: what counts is its mean over numbers of pictures.
+    """
+    tasks = [[cell_of(about, source, ways, shots, setting) for shots in SHOTS] for source in sources for ways in WAYS]
+    known = [[one[name] for one in nested if one] for nested in tasks]
+    whole = all(len(nested) == len(SHOTS) for nested in known)
+    return torch.cat([torch.tensor(nested).mean(0) for nested in known]) if whole else torch.tensor([])
 
 
 def percent(values: torch.Tensor) -> str:

@@ -1,5 +1,6 @@
 """Tables, the picture and the example of docs/uses/recommendation.md, from what benchmarks/recommendation.py wrote."""
 
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,12 @@ def family(name: str) -> str:
 
 
 def scores(about: dict, cell: str, name: str) -> torch.Tensor:
-    """Of all users of a cell, over the folds."""
-    return torch.tensor([value for fold in about["folds"].values() for value in fold["tests"][cell][name]])
+    """Of all users of a cell, each one's mean over the folds: an existing user is in several, with the same queries."""
+    found: dict[int, list[float]] = {}
+    for fold in about["folds"].values():
+        for user, value in zip(fold["users"][cell], fold["tests"][cell][name], strict=True):
+            found.setdefault(user, []).append(value)
+    return torch.tensor([statistics.mean(values) for values in found.values()])
 
 
 def errors(abouts: dict[str, dict]) -> str:

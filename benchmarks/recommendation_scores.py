@@ -107,6 +107,7 @@ def tested(split: ColdStart, predict: Predictor, seed: int) -> dict:
     return {
         "hash": digest(f"{cell} {one}" for cell, users in split.tests.items() for one in map(plain, users)),
         "validation_rmse": spread,
+        "users": {cell: [one.user for one in users] for cell, users in split.tests.items()},
         "tests": {cell: scored(split, users, predict, spread) for cell, users in split.tests.items()},
         "by_known": {k: absolute(split, users, predict) for k, users in known.items()},
         "example": example(split, min(new, key=lambda one: abs(len(one.support) - 8)), predict, spread),

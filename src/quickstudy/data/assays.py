@@ -106,7 +106,8 @@ def molecule_net(name: str, data_dir: str | Path | None = None) -> Assays:
     Nothing is downloaded. https://doi.org/10.1039/C7SC02664A
 
     Args:
-        name: "tox21": 8,014 compounds and 12 assays of toxicity; "sider": 1,427 drugs and 27 groups of side effects;
+        name: "tox21": 8,014 rows, of 7,831 molecules, and 12 assays of toxicity; "sider": 1,427 drugs and 27 groups of
+            side effects;
             "muv": 93,127 compounds and 17 assays, with some 30 actives each.
         data_dir: A folder that holds NAME.csv.gz or NAME.csv, or a folder molecules or moleculenet with it; the
             variable QUICKSTUDY_DATA unless given.
