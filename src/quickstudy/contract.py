@@ -106,6 +106,11 @@ class Examples:
         """The same examples on another device."""
         return self._map(lambda tensor: tensor.to(device))
 
+    def shuffled(self) -> "Examples":
+        """The same examples, those of each task in a random order of their own."""
+        order = torch.rand(self.y.shape[:2], device=self.y.device).argsort(1)
+        return self._map(lambda tensor: tensor[torch.arange(len(order), device=order.device)[:, None], order])
+
     def _map(self, f) -> "Examples":
         tensors = {name: getattr(self, name) for name in ("x", "y", "classes", "mask")}
         return replace(self, **{name: f(tensor) for name, tensor in tensors.items() if tensor is not None})
@@ -153,6 +158,10 @@ class MetaLearner(nn.Module, abc.ABC):
     choices: Mapping[str, Sequence] = MappingProxyType({})
     """Settings of its adaptation that fit no two trainings alike, and what `tune` tries for each of them."""
 
+    sequential: bool = False
+    """Whether it reads a support set as a sequence. These are shown in random order while training: where they lie
+    class by class, as they are drawn, the place of an example would tell its label."""
+
     progress: float = 0.0
     """The fraction of meta-training that is done, which `train` sets; for a method whose loss changes on the way."""
 
@@ -185,8 +194,8 @@ class MetaLearner(nn.Module, abc.ABC):
         A method that trains otherwise overrides this, with the mean of something over the tasks: so a batch may be
         computed in parts.
         """
-        predicted = self.predict(self.adapt(episodes.support), episodes.query.x)
-        return negative_log_likelihood(predicted, episodes.query).mean()
+        support = episodes.support.shuffled() if self.sequential and self.training else episodes.support
+        return negative_log_likelihood(self.predict(self.adapt(support), episodes.query.x), episodes.query).mean()
 
 
 def valid(examples: Examples) -> Bool[Tensor, "task example"]:

@@ -32,7 +32,7 @@ class MANN(MetaLearner):
         feed_forward: A controller of one hidden layer, with no state of its own, in place of the LSTM.
     """
 
-    embedding = "encoder"
+    embedding, sequential = "encoder", True
 
     def __init__(
         self,

@@ -71,7 +71,7 @@ class SNAIL(MetaLearner):
         filters: Channels of each temporal convolution (128 in the paper).
     """
 
-    embedding = "encoder"
+    embedding, sequential = "encoder", True
 
     def __init__(self, encoder: nn.Module, *, ways: int = 5, shots: int = 1, filters: int = 128):
         super().__init__()
