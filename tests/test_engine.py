@@ -247,6 +247,43 @@ def test_what_cannot_be_stacked_is_named():
         maml.adapt(episodes_for("maml").support)
 
 
+ACTIVATION, TIED = nn.ReLU(), nn.Linear(6, 6)
+TWICE = {
+    "activation": nn.Sequential(nn.Linear(4, 6), ACTIVATION, nn.Linear(6, 6), ACTIVATION, nn.Linear(6, 3)),
+    "layer": nn.Sequential(nn.Linear(4, 6), TIED, nn.ReLU(), TIED, nn.Linear(6, 3)),
+}
+
+
+@pytest.mark.parametrize("net", TWICE.values(), ids=TWICE)
+def test_a_module_that_comes_twice_is_applied_twice(net):
+    x = torch.randn(3, 5, 4)
+    torch.testing.assert_close(stacked_call(net, {}, x), net(x))
+    other = {name: torch.randn(3, *p.shape) for name, p in net.named_parameters()}
+    alone = [torch.func.functional_call(net, {n: w[t] for n, w in other.items()}, (x[t],)) for t in range(3)]
+    torch.testing.assert_close(stacked_call(net, other, x), torch.stack(alone))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("tasks", [1, 3, 6])
+def test_matrices_are_no_images_side_by_side(tasks):
+    maml = qs.MAML(qs.MLP(16, 8, 3), inner_steps=0)
+    support = qs.Examples(torch.randn(tasks, 6, 4, 4), torch.arange(6).expand(tasks, 6) % 3, 3)
+    found = maml.predict(maml.adapt(support), support.x).logits
+    expected = maml.net(support.x.flatten(0, 1)).unflatten(0, (tasks, 6)).log_softmax(-1)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_sets_of_vectors_are_looped_over_where_nothing_is_asked_for():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Flatten(), nn.Linear(20, 2))
+    support = qs.Examples(torch.randn(2, 6, 5, 3), torch.arange(6).expand(2, 6) % 2, 2)
+    maml = qs.MAML(net, inner_steps=0)
+    found = maml.predict(maml.adapt(support), support.x).logits
+    torch.testing.assert_close(found, torch.stack([net(task) for task in support.x]).log_softmax(-1))
+    with pytest.raises(Unsuited, match="normalises groups of images only"):
+        stacked_call(nn.GroupNorm(2, 4), {}, torch.zeros(2, 3, 4))
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_engines_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="a strategy is one of loop, stacked, vmap; not 'fast'"):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -78,6 +79,41 @@ def test_conjugate_gradients_solve_each_task_exactly_in_as_many_steps_as_unknown
             ]
         )
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
+
+
+def until_curvature_is_negative(matrix: torch.Tensor, b: torch.Tensor, steps: int) -> torch.Tensor:
+    x, r, p = torch.zeros_like(b), b, b
+    for _ in range(steps):
+        if p @ matrix @ p <= 0:
+            break
+        alpha = r @ r / (p @ matrix @ p)
+        x, before, r = x + alpha * p, r, r - alpha * matrix @ p
+        p = r + r @ r / (before @ before) * p
+    return x
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_where_the_curvature_is_negative_the_search_stops(stacked):
+    torch.manual_seed(0)
+    root = torch.randn(40, 6, 6, dtype=torch.float64)
+    matrix, vector = root + root.mT, torch.randn(40, 6, dtype=torch.float64)
+    expected = torch.stack([until_curvature_is_negative(m, v, 5) for m, v in zip(matrix, vector, strict=True)])
+    if stacked:
+        product = lambda x: {"w": (matrix @ x["w"][..., None])[..., 0]}  # noqa: E731
+        found = conjugate_gradients(product, {"w": vector}, 5, stacked=True)["w"]
+    else:
+        pairs = zip(matrix, vector, strict=True)
+        each = [conjugate_gradients(lambda x, m=m: {"w": m @ x["w"]}, {"w": v}, 5, stacked=False) for m, v in pairs]
+        found = torch.stack([one["w"] for one in each])
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_network_that_drops_numbers_is_refused_where_it_is_computed_anew():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 3))
+    for build in (qs.IMAML, partial(qs.MAML, adjoint=True)):
+        with pytest.raises(ValueError, match="computes its network anew for derivatives, but layer '1' drops"):
+            build(net)
+    qs.MAML(net)
 
 
 def test_a_network_with_running_statistics_is_refused_and_vmap_too():

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from learners import ROWS, episodes_for, learner, tasks_for
+from learners import ROWS, episodes_for, learner, mlp, tasks_for, toy_data
 from torch.utils._pytree import tree_leaves, tree_map
 
 import quickstudy as qs
@@ -85,6 +85,43 @@ def test_the_order_of_the_support_set_does_not_matter(name):
     order = torch.randperm(episodes.support.x.shape[1], generator=torch.Generator().manual_seed(2))
     shuffled = qs.Episodes(cut(episodes.support, order), episodes.query)
     torch.testing.assert_close(answer(one, episodes), answer(one, shuffled), rtol=1e-3, atol=1e-4)
+
+
+SEQUENTIAL = {
+    "snail": (lambda: qs.SNAIL(mlp(256, 16), ways=2, shots=1, filters=8), 200, 3e-3),
+    "mann": (lambda: qs.MANN(mlp(256, 16), ways=2, slots=8, width=8, heads=2, hidden=32, feed_forward=True), 500, 5e-3),
+}
+
+
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_of_a_sequence_the_labels_are_learned_and_not_the_places(name):
+    build, steps, lr = SEQUENTIAL[name]
+    tasks = qs.FewShot(toy_data(12, 12), 2, 1, 4)
+    torch.manual_seed(0)
+    one = build()
+    adam = torch.optim.Adam(one.parameters(), lr=lr)
+    for _ in qs.train(one, tasks, steps=steps, batch=16, optimizer=adam, engine=qs.Engine()):
+        pass
+    test = tasks.sample(100, torch.Generator().manual_seed(1))
+    turned = qs.Examples(test.support.x.flip(1), test.support.y.flip(1), 2)
+    renamed = qs.Examples(test.support.x, 1 - test.support.y, 2)
+    right = [
+        (answer(one, qs.Episodes(support, test.query)).argmax(-1) == test.query.y).float().mean()
+        for support in (test.support, turned, renamed)
+    ]
+    assert right[0] > 0.9
+    assert right[1] > 0.9
+    assert right[2] < 0.1
+
+
+def test_shuffled_examples_keep_their_labels():
+    torch.manual_seed(0)
+    support = qs.Examples(torch.arange(12.0).view(2, 6, 1), torch.arange(6).expand(2, 6), 6)
+    found = support.shuffled()
+    assert torch.equal(found.x[..., 0] % 6, found.y.float())
+    assert torch.equal(found.x.sort(1).values, support.x)
+    assert not torch.equal(found.y[0], found.y[1])
+    assert not torch.equal(found.y[0], support.y[0])
 
 
 @every_learner

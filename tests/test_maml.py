@@ -117,3 +117,11 @@ def test_mapping_over_tasks_gives_the_same_with_and_without_vmap():
 def test_a_network_with_running_statistics_is_refused():
     with pytest.raises(ValueError, match=r"layer '0.blocks.0.1' \(BatchNorm\).*norm='group'"):
         qs.MAML(conv_net("running"))
+
+
+def test_numbers_under_the_likelihood_of_classes_are_refused():
+    episodes = qs.Sinusoids(5).sample(1, torch.Generator().manual_seed(0))
+    with pytest.raises(
+        TypeError, match="numbers for targets, of which likelihood=categorical tells nothing; pass gaus"
+    ):
+        qs.MAML(mlp(1, 1)).loss(episodes)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from learners import toy_data
@@ -166,6 +168,15 @@ def test_settings_are_those_of_the_learner_inside():
     assert inside.lr == 0.3
     with pytest.raises(ValueError, match="FromScratch has no setting 'speed'"):
         qs.tune(learner, tasks, {"speed": [1]}, episodes=2)
+
+
+def test_it_was_built_for_what_the_learner_inside_was():
+    encoder = partial(qs.Conv4, width=4, image_size=16, norm="task")
+    five = qs.TaskNormalized(qs.MANN(encoder(), ways=5, slots=8, hidden=8))
+    assert (five.ways, five.targets) == (5, None)
+    few = qs.FewShotClassifier(five).fit(torch.rand(4, 1, 16, 16), [0, 0, 1, 1])
+    assert few.predict_proba(torch.rand(2, 1, 16, 16)).shape == (2, 2)
+    assert qs.TaskNormalized(qs.PrototypicalNetwork(encoder())).ways is None
 
 
 def test_without_the_support_set_it_says_what_is_missing():

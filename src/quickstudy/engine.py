@@ -24,6 +24,7 @@ from quickstudy.encoders.norm import BatchNorm
 from quickstudy.inner_loop import Strategy, running_by
 from quickstudy.peers import Team, alone, member_of
 from quickstudy.stacked import Unsuited
+from quickstudy.tensors import dropping
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -177,12 +178,14 @@ def undivided(learner: MetaLearner) -> Literal["team", "whole"] | None:
     """What keeps the tasks of a batch from being computed apart while training.
 
     Returns:
-        "whole" where layers draw random numbers, or move running averages by themselves: one thread computes all;
+        "whole" where random numbers are drawn, by layers or for the order of a sequence, or where layers move running
+        averages by themselves: one thread computes all;
         "team" where the statistics of batches are summed over threads, each of which computes its share at once.
     """
     coupled = [m for m in learner.modules() if m.training and getattr(m, "running_mean", None) is not None]
-    drops = any(m.training and isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in learner.modules())
-    if drops or any(not isinstance(m, BatchNorm) for m in coupled):
+    drops = any(learner.get_submodule(name).training for name in dropping(learner))
+    orders = any(m.training and getattr(m, "sequential", False) for m in learner.modules())
+    if drops or orders or any(not isinstance(m, BatchNorm) for m in coupled):
         return "whole"
     return "team" if coupled else None
 

@@ -53,10 +53,12 @@ def conjugate_gradients(product: Linear, vector: Weights, steps: int, *, stacked
         return {n: a[n] + (factor.view(-1, *[1] * (b[n].ndim - 1)) if stacked else factor) * b[n] for n in vector}
 
     x, residual, direction = {n: torch.zeros_like(v) for n, v in vector.items()}, vector, vector
+    going = dot(vector, vector) > 0
     for _ in range(steps):
         image = product(direction)
         before, along = dot(residual, residual), dot(direction, image)
-        step = torch.where(along > 0, before / along, 0)
+        going = going & (along > 0)
+        step = torch.where(going, before / along, 0)
         x, residual = plus(x, step, direction), plus(residual, -step, image)
         direction = plus(residual, torch.where(before > 0, dot(residual, residual) / before, 0), direction)
     return x

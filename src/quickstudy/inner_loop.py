@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from quickstudy.contract import Examples, valid
+from quickstudy.contract import Examples, categorical, valid
 from quickstudy.functional import functional
 from quickstudy.stacked import Unsuited, stacked_call
 from quickstudy.task_norm import measured_on
@@ -54,17 +54,23 @@ def running_by(strategy: Strategy) -> Iterator[Choice]:
         _choice.reset(token)
 
 
-def strategy_for(net: nn.Module) -> Strategy:
+def strategy_for(net: nn.Module, x: Tensor) -> Strategy:
     """The strategy in force; where none is, tasks of a plain network of vectors are stacked, others looped over.
+
+    Args:
+        net: The network.
+        x: What it is applied to, with task and example axes.
 
     Raises:
         Unsuited: `vmap` of layers that it would get wrong.
     """
     choice = _choice.get()
-    plain = all(isinstance(leaf, PLAIN) for leaf in net.modules() if not list(leaf.children()))
+    leaves = [leaf for leaf in net.modules() if not list(leaf.children())]
+    plain = all(isinstance(leaf, PLAIN) for leaf in leaves)
     if choice is None:
         sequential = all(type(m).forward is nn.Sequential.forward for m in net.modules() if list(m.children()))
-        return "stacked" if plain and sequential else "loop"
+        vectors = x.ndim == 3 or isinstance(leaves[0], nn.Flatten)
+        return "stacked" if plain and sequential and vectors else "loop"
     choice.asked = True
     if choice.strategy == "vmap" and not plain:
         raise Unsuited(
@@ -200,8 +206,15 @@ def adapt_weights(
 
     Returns:
         The weights, each with a leading task axis.
+
+    Raises:
+        TypeError: Tasks of numbers under the likelihood of classes.
     """
-    strategy, exists, call = strategy_for(net), valid(support), functional(net)
+    if likelihood is categorical and support.ways is None:
+        raise TypeError(
+            "the tasks have numbers for targets, of which likelihood=categorical tells nothing; pass gaussian."
+        )
+    strategy, exists, call = strategy_for(net, support.x), valid(support), functional(net)
 
     def nats(call: Callable, w: Weights, x: Tensor, y: Tensor, exists: Tensor) -> Tensor:
         with measured_on(exists):
@@ -227,7 +240,7 @@ def apply_weights(
     net: nn.Module, weights: Weights, x: Shaped[Tensor, "task query *x"]
 ) -> Float[Tensor, "task query d"]:
     """The network's outputs for every task, each under its own weights."""
-    strategy, call, queries = strategy_for(net), functional(net), x.shape[1]
+    strategy, call, queries = strategy_for(net, x), functional(net), x.shape[1]
     x, rows = behind_support(net, x)
 
     def one_task(weights: Weights, rows: Tensor, x: Tensor) -> Tensor:

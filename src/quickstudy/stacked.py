@@ -35,9 +35,13 @@ def stacked_call(
     Raises:
         Unsuited: A layer that is not known, named.
     """
-    tasks = len(x)
-    own = {name: w.expand(tasks, *w.shape) for name, w in net.named_parameters() if name not in weights}
-    return apart(apply_stacked(net, {**own, **weights}, x, tasks), tasks)
+    tasks, first = len(x), {id(p): name for name, p in net.named_parameters()}
+    every = {
+        name: weights.get(first[id(p)], p.expand(tasks, *p.shape))
+        for name, p in net.named_parameters(remove_duplicate=False)  # one that is in two places has one weight
+    }
+    x = x[:, :, None] if x.ndim == 4 else x  # matrices, which are no images of all tasks side by side
+    return apart(apply_stacked(net, every, x, tasks), tasks)
 
 
 def apply_stacked(module: nn.Module, weights: Mapping[str, Tensor], x: Tensor, tasks: int) -> Tensor:
@@ -46,7 +50,7 @@ def apply_stacked(module: nn.Module, weights: Mapping[str, Tensor], x: Tensor, t
         return module.stacked(weights, x, tasks)  # pyright: ignore[reportCallIssue]
     forward = type(module).forward
     if isinstance(module, nn.Sequential) and forward is nn.Sequential.forward:
-        for name, child in module.named_children():
+        for name, child in module._modules.items():  # a module that comes twice is applied twice
             mine = {key.removeprefix(f"{name}."): w for key, w in weights.items() if key.startswith(f"{name}.")}
             x = apply_stacked(child, mine, x, tasks)
         return x
@@ -97,6 +101,8 @@ def batch_norm(layer: nn.BatchNorm2d, weight: Tensor | None, bias: Tensor | None
 
 
 def group_norm(layer: nn.GroupNorm, weight: Tensor | None, bias: Tensor | None, x: Tensor, tasks: int) -> Tensor:
+    if x.ndim < 4:
+        raise Unsuited("the strategy 'stacked' normalises groups of images only; take 'loop'.")
     return F.group_norm(together(x), tasks * layer.num_groups, joined(weight), joined(bias), layer.eps)
 
 

@@ -148,6 +148,16 @@ class TaskNormalized(MetaLearner):
         return self.learner.choices
 
     @property
+    def ways(self) -> int | None:
+        """The number of classes that the learner was built for; None for one that takes any."""
+        return getattr(self.learner, "ways", None)
+
+    @property
+    def targets(self) -> int | None:
+        """The length of the numbers that the learner was built to tell; None for one of classes."""
+        return getattr(self.learner, "targets", None)
+
+    @property
     def progress(self) -> float:
         return self.learner.progress
 

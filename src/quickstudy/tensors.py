@@ -174,6 +174,24 @@ def forbid_running_statistics(net: nn.Module, method: str) -> None:
             )
 
 
+def dropping(net: nn.Module) -> list[str]:
+    """The names of the layers that drop numbers at random while training."""
+    return [name for name, m in net.named_modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0]
+
+
+def forbid_dropout(net: nn.Module, method: str) -> None:
+    """Refuses a network that is another one each time it is asked, where it must be asked twice for the same.
+
+    Raises:
+        ValueError: Such a layer, named.
+    """
+    for name in dropping(net):
+        raise ValueError(
+            f"{method} computes its network anew for derivatives, but layer {name!r} drops other numbers each time. "
+            f"Leave dropout out, or set its p to 0."
+        )
+
+
 def norm_parameters(net: nn.Module) -> list[tuple[str, str]]:
     """The names of the scale and the shift of every normalisation layer that has both."""
     kinds = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, TaskNorm)

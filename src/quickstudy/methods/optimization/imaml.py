@@ -19,7 +19,7 @@ from quickstudy.inner_loop import (
     descend,
     hessian_product,
 )
-from quickstudy.tensors import forbid_running_statistics
+from quickstudy.tensors import forbid_dropout, forbid_running_statistics
 
 
 class IMAML(MetaLearner):
@@ -38,7 +38,7 @@ class IMAML(MetaLearner):
         likelihood: `categorical` or `gaussian`.
 
     Raises:
-        ValueError: The net keeps running statistics, which no single task may change.
+        ValueError: The net keeps running statistics, which no single task may change, or drops numbers at random.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class IMAML(MetaLearner):
     ):
         super().__init__()
         forbid_running_statistics(net, "IMAML")
+        forbid_dropout(net, "IMAML")
         self.net, self.strength, self.likelihood = net, strength, likelihood
         self.inner_lr, self.inner_steps, self.cg_steps = inner_lr, inner_steps, cg_steps
 

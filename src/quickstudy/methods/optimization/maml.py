@@ -8,7 +8,7 @@ from torch.distributions import Distribution
 
 from quickstudy.contract import Examples, MetaLearner, categorical
 from quickstudy.inner_loop import Likelihood, Weights, adapt_weights, apply_weights, descend
-from quickstudy.tensors import forbid_running_statistics
+from quickstudy.tensors import forbid_dropout, forbid_running_statistics
 
 
 class MAML(MetaLearner):
@@ -30,7 +30,7 @@ class MAML(MetaLearner):
         likelihood: `categorical` or `gaussian`, from the net's outputs to a distribution.
 
     Raises:
-        ValueError: The net keeps running statistics, which no single task may change.
+        ValueError: The net keeps running statistics, which no single task may change; or drops numbers, if adjoint.
     """
 
     def __init__(
@@ -47,6 +47,8 @@ class MAML(MetaLearner):
     ):
         super().__init__()
         forbid_running_statistics(net, "MAML")
+        if adjoint:
+            forbid_dropout(net, "MAML(adjoint=True)")
         self.net, self.first_order, self.adjoint, self.likelihood = net, first_order, adjoint, likelihood
         self.inner_lr, self.inner_steps = inner_lr, inner_steps
         self.test_inner_lr = inner_lr if test_inner_lr is None else test_inner_lr
