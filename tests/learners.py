@@ -81,12 +81,12 @@ ROWS = {
     "cnp": Row(lambda: qs.NeuralProcess(mlp(256, 16), hidden=16), steps=150),
     "cnp-regression": Row(lambda: qs.NeuralProcess(mlp(1, 16), targets=1, hidden=16), regression=True),
     "mann": Row(
-        lambda: qs.MANN(mlp(256, 16), ways=WAYS, slots=8, width=8, heads=2, hidden=32), ordered=True, steps=150
+        lambda: qs.MANN(mlp(256, 16), ways=WAYS, slots=8, width=16, heads=2, hidden=64), ordered=True, steps=800
     ),
     "mann-feed-forward": Row(
-        lambda: qs.MANN(mlp(256, 16), ways=WAYS, slots=8, width=8, heads=2, hidden=32, feed_forward=True),
+        lambda: qs.MANN(mlp(256, 16), ways=WAYS, slots=8, width=16, heads=2, hidden=64, feed_forward=True),
         ordered=True,
-        steps=150,
+        steps=800,
     ),
     "fast-weights": Row(lambda: qs.FastWeights(mlp(256, 16), d=16), ordered=True),
     "anp": Row(lambda: qs.AttentiveNeuralProcess(mlp(256, 16), hidden=16, heads=2), steps=150),

@@ -26,7 +26,7 @@ def test_an_answer_is_that_of_a_plain_loop():
     support, query = (
         per_task(mann.encoder, x.double()).detach().numpy() for x in (episodes.support.x, episodes.query.x)
     )
-    slots, width, heads, hidden, ways = 8, 8, 2, 32, 3
+    slots, width, heads, hidden, ways = 8, 16, 2, 64, 3
     expected = np.zeros((2, query.shape[1], ways))
     for t in range(2):
         for q in range(query.shape[1]):
