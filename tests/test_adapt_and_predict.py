@@ -169,6 +169,46 @@ def test_rows_come_from_standard_input_too(monkeypatch, capsys, tmp_path):
     assert out.count("%") == 1
 
 
+def test_numbers_with_commas_are_read_where_semicolons_separate_them():
+    assert from_csv("a;b\n1,5;x\n-2,25;1,2,3\n").values.tolist() == [["1.5", "x"], ["-2.25", "1,2,3"]]
+    assert from_csv("a\tb\n1,500\tx\n").values.tolist() == [["1,500", "x"]]
+
+
+def test_rows_without_a_label_are_refused_to_learn_from_and_answered_without_a_verdict(monkeypatch, capsys, tmp_path):
+    support = csv(tmp_path / "few.csv", slice(None, None, 9))
+    gaps = tmp_path / "gaps.csv"
+    gaps.write_text(Path(support).read_text().replace("wine1", "", 1))
+    row = 1 + [line.startswith(",") for line in gaps.read_text().splitlines()[1:]].index(True)
+    code, _, err = run(
+        monkeypatch, capsys, "adapt", "table", str(gaps), "--label", "kind", "--out", str(tmp_path / "t")
+    )
+    assert (code, f"gaps.csv, row {row}: no 'kind'. Label it, or remove the row." in err.replace("\n", " ")) == (
+        2,
+        True,
+    )
+    assert not (tmp_path / "t").exists()
+    code, out, _ = run(monkeypatch, capsys, "predict", "table", support, str(gaps), "--label", "kind")
+    assert code == 0
+    assert f"of {len(gaps.read_text().splitlines()) - 2} labels right" in out
+
+
+def test_names_with_brackets_are_shown_as_they_are(monkeypatch, capsys, tmp_path):
+    (tmp_path / "units.csv").write_text("weight [kg],kind\n" + "1,a [tall]\n2,[/b]\n" * 4)
+    words = ["adapt", "table", str(tmp_path / "units.csv"), "--out", str(tmp_path / "task")]
+    code, out, _ = run(monkeypatch, capsys, *words)
+    assert code == 0
+    assert "learned from: weight [kg]" in out
+    assert "a [tall]" in out
+    assert "[/b]" in out
+
+
+def test_a_text_that_is_none_is_named_by_its_row(monkeypatch, capsys, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "x", "label": "p"}\n{"text": 5, "label": "q"}\n')
+    code, _, err = run(monkeypatch, capsys, "predict", "text", str(tmp_path / "a.jsonl"), str(tmp_path / "a.jsonl"))
+    assert code == 2
+    assert "row 2: 'text' is no text but 5. Write one, or remove the row." in err.replace("\n", " ")
+
+
 def test_json_lines_and_parquet_are_the_same_rows(tmp_path):
     arrow = pytest.importorskip("pyarrow")
     from pyarrow.parquet import write_table
@@ -188,6 +228,7 @@ def test_json_lines_and_parquet_are_the_same_rows(tmp_path):
         ("", "it is empty"),
         ("a,b\n", "it has no rows"),
         ("a,b\n1,2\n3\n", "row 3 has 1 values, and there are 2 columns"),
+        ("a,b,a\n1,2,3\n", "more than one of its columns is called 'a'; give each its own name"),
     ],
 )
 def test_a_broken_file_is_told(tmp_path, content, complaint):

@@ -224,6 +224,20 @@ def test_a_picture_saved_smaller_or_brighter_under_another_class_is_told(folder)
     assert len(told(checked, "near")) == 3
 
 
+def test_pictures_are_compared_as_they_are_seen(tmp_path):
+    (tmp_path / "icons").mkdir()
+    for name in ("left", "right"):
+        alpha = np.zeros((20, 20), dtype=np.uint8)
+        alpha[:, :10] = 255 if name == "left" else 0
+        alpha[:, 10:] = 255 - alpha[:1, :1]
+        icon = Image.new("RGBA", (20, 20), "black")
+        icon.putalpha(Image.fromarray(alpha))
+        icon.save(tmp_path / "icons" / f"{name}.png")
+    (tmp_path / "same").mkdir()
+    Image.open(tmp_path / "icons" / "left.png").save(tmp_path / "same" / "again.png", compress_level=1)
+    assert told(check_pictures(tmp_path), "conflict") == [("icons/left.png", "same/again.png")]
+
+
 def test_blank_pictures_are_not_nearly_the_same(folder):
     for c in range(2):
         Image.new("L", (32, 32), 100 * c).save(folder / f"d{c}" / "blank.png")

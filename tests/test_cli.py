@@ -199,6 +199,13 @@ def test_a_number_that_makes_no_sense_is_refused_before_anything_is_written(
     assert message in refused(monkeypatch, capfd, tmp_path, command, *method, *about, option, value)
 
 
+@pytest.mark.parametrize(
+    ("port", "message"), [(-1, "--port is at least 0"), (99999, "--port is at most 65535, not 99999")]
+)
+def test_a_port_that_is_none_is_refused(monkeypatch, capfd, tmp_path, port, message):
+    assert message in refused(monkeypatch, capfd, tmp_path, "serve", "handwriting", "--port", port)
+
+
 def test_a_comparison_whose_test_classes_do_not_suffice_is_refused_before_it_trains(monkeypatch, capfd, tmp_path):
     for part, classes in (("train", "abcdef"), ("val", "ghi"), ("test", "jk")):
         for name in classes:

@@ -50,6 +50,14 @@ def test_a_picture_is_turned_as_its_camera_says_and_put_on_white():
     assert read_image(clear, "a", 20).min() == 255
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_of_sixteen_bits_the_upper_eight_are_seen(mode, tmp_path):
+    values = np.linspace(0, 65535, 400).reshape(20, 20).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    found = read_image(tmp_path / "deep.png", "deep", 20, mode)
+    assert torch.equal(found, torch.from_numpy((values >> 8).astype(np.uint8)).expand_as(found))
+
+
 @pytest.mark.parametrize(
     ("picture", "complaint"),
     [

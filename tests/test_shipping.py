@@ -10,7 +10,7 @@ from torch import nn
 import quickstudy as qs
 from quickstudy.catalogue import Setting, build
 from quickstudy.checkpoint import load_tensors, save_tensors
-from quickstudy.runs import begin, learner_about
+from quickstudy.runs import begin, keep_tuned, learner_about
 from quickstudy.training import KEPT
 
 X, Y = load_wine(return_X_y=True)
@@ -51,6 +51,18 @@ def test_a_task_of_a_run_brings_the_learner_along(tmp_path):
     x = np.random.default_rng(0).random((len(Y), 1, 16, 16), dtype=np.float32)
     before, after = saved(tmp_path, qs.FewShotClassifier(tmp_path / "run"), x)
     (tmp_path / "run" / KEPT).unlink()
+    np.testing.assert_array_equal(before.predict_proba(x), after.predict_proba(x))
+
+
+def test_a_task_of_a_run_keeps_the_settings_that_were_chosen_for_it(tmp_path):
+    setting = Setting("conv4-strided", 1, 16, 3)
+    begin(tmp_path / "run", learner_about("scratch", setting), resume=False)
+    with pytest.raises(FileNotFoundError, match="has not chosen its settings yet; go on with it by --resume"):
+        qs.FewShotClassifier(tmp_path / "run").fit(np.zeros((3, 1, 16, 16), np.float32), [0, 1, 2])
+    keep_tuned(tmp_path / "run", {"lr": 0.02})
+    x = np.random.default_rng(0).random((len(Y), 1, 16, 16), dtype=np.float32)
+    before, after = saved(tmp_path, qs.FewShotClassifier(tmp_path / "run"), x)
+    assert before.ready_.learner.lr == after.ready_.learner.lr == 0.02
     np.testing.assert_array_equal(before.predict_proba(x), after.predict_proba(x))
 
 

@@ -1,3 +1,4 @@
+import datetime
 import json
 
 import numpy as np
@@ -40,6 +41,9 @@ def test_rows_of_the_support_set_have_a_mean_square_norm_of_one_whatever_their_c
 def test_a_column_that_is_always_the_same_tells_nothing():
     support = np.array([[1.0, 4.0], [2.0, 4.0]])
     assert (TableEncoder.fit(support)(np.array([[1.0, 1e9]]))[:, 1] == 0).all()
+    tenths = np.array([[1.0, 0.1], [2.0, 0.1], [3.0, 0.1]])  # whose deviation in floats is not quite zero
+    assert tenths[:, 1].std() > 0
+    assert (TableEncoder.fit(tenths)(np.array([[1.0, 0.2]]))[:, 1] == 0).all()
 
 
 def test_a_value_far_from_the_few_that_were_seen_counts_as_far_and_no_farther():
@@ -50,6 +54,23 @@ def test_numbers_that_are_written_as_text_are_numbers():
     text = np.array([["1"], ["2.5"], [""]], dtype=object)
     plain = np.array([[1.0], [2.5], [np.nan]])
     assert torch.equal(TableEncoder.fit(text)(text), TableEncoder.fit(plain)(plain))
+
+
+@pytest.mark.parametrize("gap", ["NA", " n/a".upper(), "null", "?", "-"])
+def test_a_text_that_stands_for_no_number_is_missing_among_numbers_and_a_category_among_words(gap):
+    plain = np.array([[1.0], [2.5], [np.nan]])
+    text = np.array([["1"], ["2.5"], [gap]], dtype=object)
+    encoder = TableEncoder.fit(plain)
+    assert torch.equal(TableEncoder.fit(text)(text), encoder(plain))
+    assert torch.equal(encoder(text[2:]), encoder(plain[2:]))
+    assert TableEncoder.fit(np.array([["red"], [gap]], dtype=object)).columns[0].levels == sorted([gap, "red"])
+
+
+def test_what_is_no_number_is_a_category_and_infinity_is_refused():
+    days = np.array([[datetime.date(2026, 1, 1)], [datetime.date(2026, 1, 2)]], dtype=object)
+    assert TableEncoder.fit(days).columns[0].levels == ["2026-01-01", "2026-01-02"]
+    with pytest.raises(ValueError, match="a column of numbers holds an infinite one; put a number there, or nothing"):
+        TableEncoder.fit(np.array([["1"], ["1e400"]], dtype=object))
 
 
 def test_it_survives_json():

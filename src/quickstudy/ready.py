@@ -90,10 +90,10 @@ def opened(learner: Any) -> Ready:
             f"of a run. Train one with `quickstudy train --out`."
         )
     trained, setting, about = open_run(Path(learner))
-    return of_run(trained, setting, about["method"])
+    return of_run(trained, setting, about["method"], about.get("tuned", {}))
 
 
-def of_run(learner: MetaLearner, setting: Setting, method: str) -> Ready:
+def of_run(learner: MetaLearner, setting: Setting, method: str, tuned: Mapping[str, Any]) -> Ready:
     """A learner that the catalogue built: it takes pictures, which are brought to the size that it was trained on."""
     inputs = pixels(setting.channels, setting.size)
-    return Ready(learner.eval(), inputs, source={"method": method, "setting": asdict(setting)})
+    return Ready(learner.eval(), inputs, source={"method": method, "setting": asdict(setting), "tuned": dict(tuned)})

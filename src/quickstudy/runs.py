@@ -84,6 +84,8 @@ def open_run(folder: Path) -> tuple[MetaLearner, Setting, dict]:
             f"{folder / ABOUT} does not tell the method and its setting; is it a run of one method?"
         ) from None
     learner = build(method, setting)
+    if learner.choices and "tuned" not in about:
+        raise FileNotFoundError(f"the run in {folder} has not chosen its settings yet; go on with it by --resume.")
     give(learner, {name: value for name, value in tuned.items() if name in learner.choices})
     if any(p.requires_grad for p in learner.parameters()):
         if not (folder / KEPT).exists() and (folder / LAST).exists():

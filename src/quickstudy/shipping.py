@@ -26,6 +26,7 @@ from quickstudy.inputs import ARRAYS
 from quickstudy.none_of_these import embeddings, sees_embeddings
 from quickstudy.ready import Ready, load, of_run
 from quickstudy.regressor import FewShotRegressor
+from quickstudy.tuning import give
 
 MEMORY, LEARNER, OWN = "memory.", "learner.", "own."
 
@@ -138,14 +139,15 @@ def rebuilt(path: str | Path, tensors: dict, about: dict, learner: MetaLearner |
     else:
         if learner is None and "method" not in source:
             raise ValueError(f"{path} was adapted by a learner built by hand; pass one of the same making as learner=.")
-        own = learner or build(source["method"], Setting(**source["setting"]))
+        own, tuned = learner or build(source["method"], Setting(**source["setting"])), source.get("tuned", {})
+        give(own, tuned)
         weights = {name.removeprefix(LEARNER): t for name, t in tensors.items() if name.startswith(LEARNER)}
         try:
             own.load_state_dict(weights)
         except RuntimeError as error:
             raise ValueError(f"{path} was adapted by another learner than this {type(own).__name__}: {error}") from None
         ready = (
-            of_run(own, Setting(**source["setting"]), source["method"])
+            of_run(own, Setting(**source["setting"]), source["method"], tuned)
             if "method" in source
             else Ready(own.eval(), ARRAYS)
         )

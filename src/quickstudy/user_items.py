@@ -10,6 +10,7 @@ import numpy as np
 
 from quickstudy.data.folder import SUFFIXES, class_files
 from quickstudy.data.rows import RowsRead, label_column, read_rows
+from quickstudy.encoders.table import missing
 
 CONTENT = {
     "texts": ("text", "sentence", "utterance", "query", "message", "comment", "review", "title"),
@@ -76,9 +77,29 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
     else:
         column = content_column(rows, kind, column, label, path)
         label = label_column(rows, label, path, column)
-        items, columns = rows.column(column).tolist(), [column]
+        items, columns = texts_of(rows.column(column), column, path), [column]
+    labels = labels_of(rows, label)
+    if None in labels:
+        raise ValueError(f"{path}, row {labels.index(None) + 1}: no {label!r}. Label it, or remove the row.")
     said = f"labels: column {label!r} of {path}; learned from: {', '.join(columns)}"
-    return Labelled(items, rows.column(label).astype(str), columns, label, said)
+    return Labelled(items, np.array(labels), columns, label, said)
+
+
+def labels_of(rows: RowsRead, label: str) -> list[str | None]:
+    """The labels of rows; None where there is none."""
+    return [None if missing(value) or not str(value).strip() else str(value) for value in rows.column(label)]
+
+
+def texts_of(values: np.ndarray, column: str, path: str | Path) -> list[str]:
+    """The texts of a column.
+
+    Raises:
+        ValueError: Something else in it.
+    """
+    for row, value in enumerate(values, 1):
+        if not isinstance(value, str):
+            raise ValueError(f"{path}, row {row}: {column!r} is no text but {value!r}. Write one, or remove the row.")
+    return values.tolist()
 
 
 def content_column(rows: RowsRead, kind: str, asked: str | None, label: str | None, path: str | Path) -> str:
@@ -148,6 +169,6 @@ def rows_of(name: str, kind: str, columns: list[str] | None, label: str | None) 
     if columns is None:
         raise ValueError("this task was saved from arrays and knows no names of columns; write one with adapt.")
     values = rows.like(columns, name)
-    items = values if kind == "rows" else values[:, 0].tolist()
-    labels = rows.column(label).astype(str).tolist() if label in rows.names else [None] * len(values)
+    items = values if kind == "rows" else texts_of(values[:, 0], columns[0], name)
+    labels = labels_of(rows, label) if label in rows.names else [None] * len(values)
     return Queries(items, [(name, row) for row in range(1, len(values) + 1)], labels)

@@ -22,6 +22,7 @@ from quickstudy.checks.findings import (
     of_same,
     with_doubts,
 )
+from quickstudy.data.files import as_seen
 from quickstudy.data.folder import SUFFIXES, class_folders
 from quickstudy.ready import opened
 
@@ -121,9 +122,10 @@ def looked_at(path: Path, item: str, label: str) -> Picture:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(path) as image:
-                deep = image.mode.startswith(("I", "F"))  # which RGB would cut at 255
-                content = hashlib.sha256(f"{image.size}".encode() + (image if deep else image.convert("RGB")).tobytes())
-                grey = image.convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BILINEAR)
+                seen = as_seen(image)
+                deep = seen.mode.startswith("F")  # which RGB would cut at 255
+                content = hashlib.sha256(f"{seen.size}".encode() + (seen if deep else seen.convert("RGB")).tobytes())
+                grey = seen.convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BILINEAR)
                 steps = np.diff(np.asarray(grey, dtype=int), axis=1) > RISE
                 return Picture(item, label, path, image.size, image.mode, content.hexdigest(), steps.flatten())
         except UnidentifiedImageError:

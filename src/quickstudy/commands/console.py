@@ -9,8 +9,8 @@ from rich.console import Console
 
 from quickstudy.atomic import write_atomically
 
-out = Console(width=None if sys.stdout.isatty() else 120)
-err = Console(stderr=True)
+out = Console(width=None if sys.stdout.isatty() else 120, markup=False)  # names may have brackets
+err = Console(stderr=True, markup=False)
 STDOUT = Path("-")
 
 

@@ -16,12 +16,14 @@ from quickstudy.engine import Engine
 from quickstudy.processes import PRECISIONS, processes
 
 
-def at_least(low: int) -> Callable:
-    """What refuses a number below the lowest that makes sense, before a command begins."""
+def at_least(low: int, most: int | None = None) -> Callable:
+    """What refuses a number below the lowest that makes sense, or above the highest, before a command begins."""
 
     def check(option: TyperOption, value: int | float | None) -> int | float | None:
         if value is not None and not value >= low:  # so written, it refuses nan too
             raise ValueError(f"{option.opts[0]} is at least {low}, not {value}.")
+        if value is not None and most is not None and value > most:
+            raise ValueError(f"{option.opts[0]} is at most {most}, not {value}.")
         return value
 
     return check

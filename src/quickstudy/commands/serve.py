@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from quickstudy.commands.console import out
+from quickstudy.commands.options import at_least
 from quickstudy.ready import opened
 
 
@@ -18,7 +19,7 @@ def serve_command(
         str, typer.Argument(help="images, handwriting or text, which ship; or a run's folder.")
     ] = "images",
     host: Annotated[str, typer.Option(help="Another than this machine's own needs a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Where to listen.")] = 8000,
+    port: Annotated[int, typer.Option(help="Where to listen.", callback=at_least(0, 65535))] = 8000,
     token: Annotated[
         str | None,
         typer.Option(

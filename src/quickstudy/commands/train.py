@@ -6,6 +6,7 @@ from typing import Annotated
 
 import torch
 import typer
+from rich.text import Text
 
 from quickstudy.allocator import keep_freed_memory
 from quickstudy.catalogue import METHODS, build, find
@@ -110,7 +111,8 @@ def evaluate_command(
     with err.status(f"{episodes} episodes of {classes.name}"):
         found = evaluate(learner, tasks, episodes=episodes, seed=seed, engine=how)
     write_json(json_file, found.results() | {"episodes_hash": found.episodes_hash}, indent=None)
-    out.print(f"{about['method']} on {classes.name}, {tasks.ways[0]}-way {tasks.shots[0]}-shot: [bold]{found}[/bold]")
+    test = f"{about['method']} on {classes.name}, {tasks.ways[0]}-way {tasks.shots[0]}-shot: "
+    out.print(Text.assemble(test, (str(found), "bold")))
     out.print(
         f"{episodes} episodes {found.episodes_hash[:12]}, chance {found.chance:.0%}, "
         f"ECE {found.calibration_error:.3f}, {found.adapt_seconds * 1000:.1f} ms to adapt, "

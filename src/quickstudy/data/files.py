@@ -111,7 +111,7 @@ def read_member(archive: ZipFile, name: str) -> bytes:
 
 
 def read_image(picture: Any, name: str, size: int, mode: str = "L") -> UInt8[Tensor, "channel {size} {size}"]:
-    """One picture as bytes: turned as its camera says, on white where it is transparent, and resized to a square.
+    """One picture as bytes, as it is seen (see `as_seen`), resized to a square.
 
     Args:
         picture: A path, the bytes of an image file, a PIL picture, or an array of bytes, [height, width] or [h, w, 3].
@@ -126,15 +126,22 @@ def read_image(picture: Any, name: str, size: int, mode: str = "L") -> UInt8[Ten
         with opened_image(picture) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"it has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
-            image = ImageOps.exif_transpose(image)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = image.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
+            image = as_seen(image).convert(mode).resize((size, size), Image.Resampling.BILINEAR)
             pixels = torch.from_numpy(np.array(image))
     except UNREADABLE as error:
         raise ValueError(f"{name} is not a readable picture ({error}). Remove it, or save it again.") from None
     return pixels[None] if mode == "L" else pixels.permute(2, 0, 1).contiguous()
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """A picture turned as its camera says, on white where it is transparent; of 16 bits of grey, the upper 8."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # Pillow would take all above 255 for white
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image
 
 
 def opened_image(picture: Any) -> Image.Image:

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,8 @@ import numpy as np
 
 LABELS = ("label", "class", "target", "category", "y")
 """Names that a column of labels usually has."""
+COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
+"""A number with a comma for its point."""
 
 
 class RowsRead(NamedTuple):
@@ -76,15 +80,23 @@ def read_rows(path: str | Path) -> RowsRead:
 
 
 def from_csv(text: str) -> RowsRead:
-    """Rows under a line of names; separated by whatever of comma, semicolon and tab that line holds most of."""
+    """Rows under a line of names; separated by whatever of comma, semicolon and tab that line holds most of.
+
+    Where that is the semicolon, numbers may have a comma for their point.
+    """
     first = text.partition("\n")[0]
-    rows = list(csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count)))
+    delimiter = max(",;\t", key=first.count)
+    rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
     rows = [row for row in rows if row]
     if not rows:
         raise ValueError("it is empty")
     for number, row in enumerate(rows, 1):
         if len(row) != len(rows[0]):
             raise ValueError(f"row {number} has {len(row)} values, and there are {len(rows[0])} columns")
+    if twice := [name for name, count in Counter(rows[0]).items() if count > 1]:
+        raise ValueError(f"more than one of its columns is called {twice[0]!r}; give each its own name")
+    if delimiter == ";":
+        rows[1:] = [[v.replace(",", ".") if COMMA.fullmatch(v) else v for v in row] for row in rows[1:]]
     return RowsRead(rows[0], np.array(rows[1:], dtype=object).reshape(-1, len(rows[0])))
 
 

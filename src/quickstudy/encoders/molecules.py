@@ -1,7 +1,7 @@
 """Molecules as vectors: how often each of their fragments occurs, and what they weigh, carry and dissolve like."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,14 @@ class MoleculeEncoder:
         counts = np.stack([self.fingerprints.GetCountFingerprintAsNumPy(molecule) for molecule in molecules])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some descriptors are not defined for some molecules, and become NaN
-            told = np.array([[compute(molecule) for compute in self.descriptors] for molecule in molecules], float)
+            told = np.array([[told_by(compute, m) for compute in self.descriptors] for m in molecules], float)
         told = np.nan_to_num(told, nan=0, posinf=0, neginf=0)
         return torch.from_numpy(np.concatenate([counts, np.sign(told) * np.log1p(np.abs(told))], 1)).float()
+
+
+def told_by(descriptor: Callable[[Any], int | float], molecule: Any) -> int | float:
+    """What a descriptor tells of a molecule; NaN where it divides by its number of heavy atoms, and there are none."""
+    try:
+        return descriptor(molecule)
+    except ZeroDivisionError:
+        return float("nan")

@@ -16,6 +16,9 @@ from torch import Tensor
 FARTHEST = 5.0
 """Standard deviations beyond which a value is taken for that many: the scale is estimated from a few rows."""
 
+GAPS = {"", "NA", "N/A", "null", "NULL", "None", "?", "-"}
+"""Texts that stand for no number."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -94,8 +97,8 @@ def fitted(values: np.ndarray) -> Column:
         levels, known = None, numbers[~np.isnan(numbers)]
         median = float(np.median(known)) if len(known) else 0.0
     x = spread_out(values, Column(levels, median, [], []))
-    deviation = x.std(0)
-    return Column(levels, median, x.mean(0).tolist(), np.where(deviation > 0, deviation, np.inf).tolist())
+    varies = np.ptp(x, axis=0) > 0  # of 0.1, three times, the deviation is not quite zero
+    return Column(levels, median, x.mean(0).tolist(), np.where(varies, x.std(0), np.inf).tolist())
 
 
 def spread_out(values: np.ndarray, column: Column) -> np.ndarray:
@@ -111,13 +114,25 @@ def spread_out(values: np.ndarray, column: Column) -> np.ndarray:
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:
-    """The values as floats, missing ones as NaN; None where one of them is no number."""
-    if values.dtype != object:
-        return values.astype(float) if values.dtype.kind in "biuf" else as_numbers(values.astype(object))
+    """The values as floats, missing ones as NaN; None where one of them is no number.
+
+    Raises:
+        ValueError: An infinite one.
+    """
+    if values.dtype != object and values.dtype.kind not in "biuf":
+        values = values.astype(object)
     try:
-        return np.array([np.nan if missing(value) else float(value) for value in values])
-    except ValueError:
+        numbers = np.array([np.nan if missing(value) or gap(value) else float(value) for value in values])
+    except (ValueError, TypeError, OverflowError):
         return None
+    if np.isinf(numbers).any():
+        raise ValueError("a column of numbers holds an infinite one; put a number there, or nothing.")
+    return numbers
+
+
+def gap(value: Any) -> bool:
+    """Whether a text stands for no number, in a column of numbers."""
+    return isinstance(value, str) and value.strip() in GAPS
 
 
 def missing(value: Any) -> bool:
