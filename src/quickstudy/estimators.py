@@ -173,8 +173,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
         That is a promise over many tasks and queries, where it was measured on other tasks with as many examples: a set
         is empty where no class fits as well as right classes nearly always do. A learner of your own knows its own
-        examples alone, and with n of them, each of whose classes has another, can promise to miss 1 in n + 1 at best;
-        below that a set holds every class. See `conformal`.
+        examples alone, and with n of them, each of whose classes has another, can promise to miss 1 in n + 1 at best,
+        where n counts no more than 100; below that a set holds every class. See `conformal`.
 
         Args:
             X: Examples such as it was fitted to.
