@@ -249,6 +249,9 @@ def test_a_file_of_another_kind_is_told(tmp_path):
     (tmp_path / "a.jsonl").write_text("[1]")
     with pytest.raises(ValueError, match="line 1 is no JSON object"):
         read_rows(tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": [1]}\n')
+    with pytest.raises(ValueError, match="row 2 holds several values in 'a'; needed one number or one text in each"):
+        read_rows(tmp_path / "a.jsonl")
 
 
 def test_the_column_of_labels_is_found_by_its_name_or_is_the_last():

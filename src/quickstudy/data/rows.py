@@ -105,6 +105,8 @@ def from_records(records: list[Any]) -> RowsRead:
     for number, record in enumerate(records, 1):
         if not isinstance(record, dict):
             raise ValueError(f"line {number} is no JSON object")
+        if held := [name for name, value in record.items() if isinstance(value, list | dict)]:
+            raise ValueError(f"row {number} holds several values in {held[0]!r}; needed one number or one text in each")
     names = list(dict.fromkeys(name for record in records for name in record))
     values = np.empty((len(records), len(names)), dtype=object)
     for place, name in enumerate(names):

@@ -4,6 +4,7 @@ All of that is taken from a task's own support set, as nothing else is known of 
 and plain numbers, where scikit-learn's transformers would have to be pickled to be kept.
 """
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -118,12 +119,15 @@ def as_numbers(values: np.ndarray) -> np.ndarray | None:
 
     Raises:
         ValueError: An infinite one.
+        TypeError: Something that is neither a number nor a text nor a date.
     """
     if values.dtype != object and values.dtype.kind not in "biuf":
         values = values.astype(object)
+    if any(isinstance(value, datetime.date | datetime.time | datetime.timedelta) for value in values):
+        return None
     try:
         numbers = np.array([np.nan if missing(value) or gap(value) else float(value) for value in values])
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, OverflowError):
         return None
     if np.isinf(numbers).any():
         raise ValueError("a column of numbers holds an infinite one; put a number there, or nothing.")

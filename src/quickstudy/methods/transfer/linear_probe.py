@@ -50,11 +50,11 @@ class LinearProbe(MetaLearner):
         weight = z.new_zeros(len(z), ways, z.shape[-1])
         bias = z.new_full((len(z), ways), -1e4)  # of a class without examples
         for t, exists in enumerate(valid(support).cpu()):
-            y = support.y[t].cpu()[exists]
+            shown, y = z[t][exists].numpy(), support.y[t].cpu()[exists].numpy()
             if (y == y[0]).all():  # one class alone, which needs no weights
                 bias[t, y[0]] = 0
                 continue
-            model = LogisticRegression(C=self.C, max_iter=1000).fit(z[t][exists].numpy(), y.numpy())
+            model = LogisticRegression(C=self.C, max_iter=1000).fit(shown, y)
             found, coef, intercept = torch.from_numpy(model.classes_), model.coef_, model.intercept_
             if len(found) == 2:  # scikit-learn gives the second class's weights alone
                 bias[t, found] = 0
