@@ -57,19 +57,17 @@ def scores(about: dict, test: str, name: str = "accuracy") -> torch.Tensor:
     return torch.tensor([value for split in about["splits"].values() for value in split["tests"][test][name]])
 
 
-def gap(about: dict, other: dict, test: str) -> str:
+def over_splits(about: dict, other: dict, test: str) -> str:
     """The paired difference of accuracy in points, with its 95% interval over splits, whose tasks share a training."""
-    pairs = zip(of_splits(about), of_splits(other), strict=True)
-    means = 100 * torch.stack([(scores(one, test) - scores(two, test)).mean() for one, two in pairs])
+    mine, theirs = (
+        torch.tensor([split["tests"][test]["accuracy"] for split in one["splits"].values()]).mean(1)
+        for one in (about, other)
+    )
+    means = 100 * (mine - theirs)
     if len(means) < 2:
         return f"{means.mean():+.2f}"
     half = stats.t.ppf(0.975, len(means) - 1) * means.std() / len(means) ** 0.5
     return f"{means.mean():+.2f} ± {half:.2f}"
-
-
-def of_splits(about: dict) -> list[dict]:
-    """What was written of a method, a split at a time."""
-    return [{"splits": {name: split}} for name, split in about["splits"].items()]
 
 
 def areas(about: dict, test: str, name: str) -> list[str]:
@@ -105,7 +103,7 @@ def differences(abouts: dict[str, dict], course: str) -> str:
     pairs = [(other, test) for other in (TRANSFER, CLASSICAL) if other in abouts for test in names]
     rows = []
     for method, about in abouts.items():
-        cells = ["-" if method == other else gap(about, abouts[other], test) for other, test in pairs]
+        cells = ["-" if method == other else over_splits(about, abouts[other], test) for other, test in pairs]
         rows.append([LEARNERS[method].title, *cells])
     return grid(["method", *(f"{test}: minus {LEARNERS[other].title.lower()}" for other, test in pairs)], rows)
 
@@ -208,11 +206,11 @@ def model_table(folder: Path) -> str:
         base = torch.tensor(about["methods"][CLASSICAL]["accuracy"])
         for title, one in about["methods"].items():
             values = torch.tensor(one["accuracy"])
-            apart = qs.interval(100 * (values - base))
+            gap = qs.interval(100 * (values - base))
             name = LEARNERS[title].title if title in LEARNERS else MODELS[title]
             rows.append([
                 about["course"], name, f"{qs.interval(values)}",
-                "-" if title == CLASSICAL else f"{apart.mean:+.2f} ± {apart.half_width:.2f}",
+                "-" if title == CLASSICAL else f"{gap.mean:+.2f} ± {gap.half_width:.2f}",
                 f"{len(values)} x {about['queries']}", f"{one['ece']:.3f}",
                 f"{one['tokens']:.0f}" if "tokens" in one else "-", f"{one['seconds']:.4f}",
             ])  # fmt: skip

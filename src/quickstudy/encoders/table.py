@@ -121,14 +121,20 @@ def as_numbers(values: np.ndarray) -> np.ndarray | None:
         ValueError: An infinite one.
         TypeError: Something that is neither a number nor a text nor a date.
     """
-    if values.dtype != object and values.dtype.kind not in "biuf":
-        values = values.astype(object)
+    if values.dtype.kind in "biuf":
+        return finite(values.astype(float))
+    values = values.astype(object)
     if any(isinstance(value, datetime.date | datetime.time | datetime.timedelta) for value in values):
         return None
     try:
         numbers = np.array([np.nan if missing(value) or gap(value) else float(value) for value in values])
     except (ValueError, OverflowError):
         return None
+    return finite(numbers)
+
+
+def finite(numbers: np.ndarray) -> np.ndarray:
+    """The numbers, of which none is infinite; errors are those of `as_numbers`."""
     if np.isinf(numbers).any():
         raise ValueError("a column of numbers holds an infinite one; put a number there, or nothing.")
     return numbers
