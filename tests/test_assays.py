@@ -24,6 +24,19 @@ def test_the_last_assays_are_tested_on_and_what_was_not_measured_is_left_out(tox
         assert one.active.tolist() == [int(activity(n, SMILES[i])) for i in one.molecules.tolist()]
 
 
+def test_rows_of_one_molecule_are_one_and_where_they_disagree_it_was_not_measured(tmp_path):
+    rows = [("CO", 1, 0, ""), ("CN", 0, 1, 1), ("CO", 1, 1, 0), ("CO", 1, 0, 0), ("CS", "", 1, 0)]
+    lines = ["smiles,A,B,C,D,E,F", *(",".join(map(str, (*row, *row[1:]))) for row in rows)]
+    (tmp_path / "tox21.csv").write_text("\n".join(lines))
+    found = qs.molecule_net("tox21", tmp_path)
+    assert list(found.smiles) == ["CO", "CN", "CS"]
+    assert [(one.molecules.tolist(), one.active.tolist()) for one in found.train] == [
+        ([0, 1], [1, 0]),
+        ([1, 2], [1, 1]),
+        ([1, 0, 2], [1, 0, 0]),
+    ]
+
+
 def test_a_file_that_is_not_compressed_is_read_too_and_the_folder_may_hold_a_folder_of_molecules(tmp_path):
     folder = molecule_net(tmp_path / "molecules", "sider", 8)
     (folder / "sider.csv").write_bytes(gzip.decompress((folder / "sider.csv.gz").read_bytes()))

@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -106,9 +106,9 @@ def molecule_net(name: str, data_dir: str | Path | None = None) -> Assays:
     Nothing is downloaded. https://doi.org/10.1039/C7SC02664A
 
     Args:
-        name: "tox21": 8,014 rows, of 7,831 molecules, and 12 assays of toxicity; "sider": 1,427 drugs and 27 groups of
-            side effects;
-            "muv": 93,127 compounds and 17 assays, with some 30 actives each.
+        name: "tox21": 7,831 molecules and 12 assays of toxicity; "sider": 1,427 drugs and 27 groups of side effects;
+            "muv": 93,087 compounds and 17 assays, with some 30 actives each. Rows of one SMILES are one molecule; in
+            assays in which they disagree, it was not measured.
         data_dir: A folder that holds NAME.csv.gz or NAME.csv, or a folder molecules or moleculenet with it; the
             variable QUICKSTUDY_DATA unless given.
 
@@ -142,6 +142,8 @@ def table(path: Path) -> tuple[list[str], tuple[Assay, ...]]:
     if not rows or "smiles" not in rows[0]:
         raise ValueError(f"{path} has no column 'smiles', or no rows. Needed is a row for each molecule.")
     names = [name for name in rows[0] if name not in NO_ASSAY]
+    known: dict[str, int] = {}
+    numbers = [known.setdefault(row["smiles"], len(known)) for row in rows]
     assays = []
     for name in names:
         told = [(number, row[name]) for number, row in enumerate(rows) if row[name] != ""]
@@ -150,10 +152,17 @@ def table(path: Path) -> tuple[list[str], tuple[Assay, ...]]:
             raise ValueError(
                 f"{path}, row {wrong[0] + 2}: {name} is {wrong[1]!r}; needed is 1 (active), 0 (inactive) or nothing."
             )
-        numbers, values = zip(*told, strict=True) if told else ((), ())
-        active = torch.tensor([ACTIVE[value] for value in values], dtype=torch.long)
-        assays.append(Assay(name, torch.tensor(numbers, dtype=torch.long), active))
-    return [row["smiles"] for row in rows], tuple(assays)
+        assays.append(agreed(name, ((numbers[row], ACTIVE[value]) for row, value in told)))
+    return [*known], tuple(assays)
+
+
+def agreed(name: str, told: Iterable[tuple[int, int]]) -> Assay:
+    """The assay of measurements, molecule and answer: each molecule once, without those with both answers."""
+    answers: dict[int, int | None] = {}
+    for molecule, active in told:
+        answers[molecule] = active if answers.setdefault(molecule, active) == active else None
+    measurements = torch.tensor([pair for pair in answers.items() if pair[1] is not None], dtype=torch.long)
+    return Assay(name, *measurements.view(-1, 2).unbind(1))
 
 
 def of_lines(path: Path, read: Callable[[io.TextIOBase], Iterator]) -> Iterator:

@@ -5,9 +5,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
-from quickstudy.data.assays import Assay, Assays, of_lines
+from quickstudy.data.assays import Assay, Assays, agreed, of_lines
 from quickstudy.data.files import data_directory
 
 PARTS = ("train", "valid", "test")
@@ -78,17 +76,16 @@ def assay(path: Path, known: dict[str, int]) -> Assay:
     Raises:
         ValueError: A line without SMILES or Property, or no lines.
     """
-    numbers, active = [], []
+    told = []
     for place, line in enumerate(of_lines(path, iter), 1):
         try:
             row = json.loads(line)
-            numbers.append(known.setdefault(row["SMILES"], len(known)))
-            active.append({0.0: 0, 1.0: 1}[float(row["Property"])])
+            told.append((known.setdefault(row["SMILES"], len(known)), {0.0: 0, 1.0: 1}[float(row["Property"])]))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path}, line {place} is none of FS-Mol's ({type(error).__name__}: {error}); needed are SMILES and "
                 f"Property, which is 1 or 0."
             ) from None
-    if not numbers:
+    if not told:
         raise ValueError(f"{path} is empty. Unpack FS-Mol's files again.")
-    return Assay(path.name.removesuffix(END), torch.tensor(numbers), torch.tensor(active))
+    return agreed(path.name.removesuffix(END), told)
