@@ -88,6 +88,9 @@ def test_train_evaluate_and_the_files_they_leave(monkeypatch, capfd, folder, tmp
     assert len(found["scores"]["accuracy"]) == 12
     assert f"{found['mean']:.2%} ± {found['half_width']:.2%}" in text
     assert "2-way 1-shot" in text
+    assert "ways is a number of at least 2" in refused(
+        monkeypatch, capfd, tmp_path, "evaluate", tmp_path / "run", "--ways", 0
+    )
 
 
 def test_a_step_size_that_was_chosen_is_kept_with_the_run(monkeypatch, capfd, folder, tmp_path):
@@ -120,6 +123,8 @@ def test_compare_writes_a_report_and_every_score(monkeypatch, capfd, folder, tmp
         "--episodes",
         6,
         *TINY,
+        "--seed",
+        1,
         "--out",
         out,
     ]
@@ -134,10 +139,12 @@ def test_compare_writes_a_report_and_every_score(monkeypatch, capfd, folder, tmp
         assert METHODS[name].title.split()[0] in text
     assert re.fullmatch("[0-9a-f]{64}", found["tests"]["unseen classes"]["episodes_hash"])
     assert str(out / "report.html") in text.replace("\n", "")
-    code, text, error = quickstudy(monkeypatch, capfd, "evaluate", out / "protonet", "--episodes", 6, "--queries", 9)
-    assert code == 0, error
-    expected = found["learners"]["protonet"]["tests"]["unseen classes"]
-    assert f"{expected['mean']:.2%} ± {expected['half_width']:.2%}" in text  # the same episodes, the same learner
+    for name in names:  # the same episodes and the same learner, were it never trained
+        again = ["evaluate", out / name, "--episodes", 6, "--queries", 9, "--seed", 1]
+        code, text, error = quickstudy(monkeypatch, capfd, *again)
+        assert code == 0, error
+        expected = found["learners"][name]["tests"]["unseen classes"]
+        assert f"{expected['mean']:.2%} ± {expected['half_width']:.2%}" in text
 
 
 def test_all_methods_are_those_whose_libraries_are_installed(monkeypatch, capfd):
@@ -157,6 +164,20 @@ def test_a_run_of_other_settings_or_one_that_is_there_is_not_overwritten(monkeyp
     other = refused(monkeypatch, capfd, tmp_path, *again, "--resume", "--seed", 5)
     assert "holds a run with seed 0, not 5" in other
     assert quickstudy(monkeypatch, capfd, *again, "--resume")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "place"), [("train", "quickstudy.commands.train.tune"), ("compare", "quickstudy.comparison.evaluate")]
+)
+def test_ctrl_c_once_training_is_over_says_how_to_go_on_too(monkeypatch, capfd, folder, tmp_path, command, place):
+    method = ["protonet"] if command == "train" else ["--methods", "protonet", "--episodes", 6]
+    about = [command, *method, "--data", folder, "--ways", 2, "--out", tmp_path / "run", *TINY]
+    with monkeypatch.context() as patched:
+        patched.setattr(place, lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+        code, _, error = quickstudy(patched, capfd, *about)
+    assert code == 130
+    assert "stopped; what was trained is kept. Go on with: quickstudy " + command in error
+    assert quickstudy(monkeypatch, capfd, *about, "--resume")[0] == 0
 
 
 def test_wrong_input_is_one_line_and_leaves_nothing(monkeypatch, capfd, folder, tmp_path):

@@ -219,7 +219,7 @@ def test_wrong_use_is_told(tmp_path, monkeypatch):
         qs.export_adaptation(protonet, path, ways=1, shape=(4,))
     with pytest.raises(ValueError, match=r"takes no examples of shape \[5\]"):
         qs.export_adaptation(learner("in-context"), path, ways=3, shape=(5,))
-    for wrong in ({"shots": 0}, {"temperature": -1.0}):
+    for wrong in ({"shots": 0}, {"temperature": -1.0}, {"shots": float("nan")}):
         with pytest.raises(ValueError, match="shots and temperature are positive where given; they are"):
             qs.export_adaptation(protonet, path, ways=3, shape=(4,), **wrong)
     with pytest.raises(ValueError, match="was built for 4 classes, and there are 5"):

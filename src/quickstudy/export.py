@@ -158,7 +158,7 @@ def export_adaptation(
     """
     if ways < 2:
         raise ValueError(f"a task has at least 2 classes to tell apart; ways is {ways}.")
-    if (shots is not None and shots <= 0) or (temperature is not None and temperature <= 0):
+    if any(value is not None and not value > 0 for value in (shots, temperature)):  # so written, it refuses nan too
         raise ValueError(f"shots and temperature are positive where given; they are {shots} and {temperature}.")
     ready = opened(learner)
     if temperature is None:

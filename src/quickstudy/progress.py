@@ -19,7 +19,9 @@ class Stopped(Exception):
 
 
 class Bars:
-    """A bar for each run, with its loss, its validation score and its rate; Ctrl-C ends a run after its step.
+    """A bar for each run, with its loss, its validation score and its rate.
+
+    Ctrl-C ends a run after its step, and what is done between runs at once.
 
     Args:
         console: Where to draw.
@@ -35,14 +37,13 @@ class Bars:
 
     def __enter__(self) -> "Bars":
         self.before = signal.getsignal(signal.SIGINT)
-        if self.graceful:
-            signal.signal(signal.SIGINT, self._ask)
         self.bars.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
         self.bars.stop()
-        signal.signal(signal.SIGINT, self.before)
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            raise Stopped("stopped; what was trained is kept.") from None
 
     def _ask(self, *_) -> None:
         self.asked = True
@@ -56,6 +57,8 @@ class Bars:
         """
         bar = self.bars.add_task(name, total=self.steps, now="")
         engine, shown, now = None, -math.inf, ""
+        if self.graceful:
+            signal.signal(signal.SIGINT, self._ask)
         try:
             for p in run:
                 if engine != p.engine:
@@ -74,6 +77,8 @@ class Bars:
                     raise Stopped(f"stopped {name} after step {p.step} of {p.steps}; a checkpoint is kept.")
         except KeyboardInterrupt:
             raise Stopped(f"stopped {name}; the last checkpoint is kept.") from None
+        finally:
+            signal.signal(signal.SIGINT, self.before)
         if self.asked:
             raise Stopped(f"stopped after {name}.")
         self.bars.update(bar, completed=self.steps)

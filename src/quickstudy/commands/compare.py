@@ -67,7 +67,7 @@ def compare_command(
     if fabric.is_global_zero:
         begin(folder, settings, resume=resume)
         for name in chosen:
-            about = learner_about(name, made.setting) | {"data": data}
+            about = learner_about(name, made.setting) | {"data": data, "seed": seed}
             write_atomically(folder / name / ABOUT, json.dumps(about).encode())
     fabric.launch()
     with Bars(err, steps, devices) as bars:

@@ -77,7 +77,7 @@ def train_command(
     )
     with Bars(err, steps, devices) as bars:
         best = [p.best for p in bars.watch(method, progress)][-1:]
-    tuned = tune(learner, made.validation, episodes=validation_episodes, engine=how, fabric=fabric)
+        tuned = tune(learner, made.validation, episodes=validation_episodes, engine=how, fabric=fabric)
     if fabric.is_global_zero:
         keep_tuned(folder, tuned)
     accuracy = f", meta-validation accuracy {best[0]:.2%}" if best and best[0] is not None else ""
@@ -107,7 +107,8 @@ def evaluate_command(
     how = options.engine_named(engine)
     learner, setting, about = open_run(run)
     classes = unseen_classes(data or about["data"], data_dir, size=setting.size, channels=setting.channels)
-    tasks = FewShot(classes, ways or setting.ways, shots or setting.shots, queries, within_groups=within_groups)
+    ways, shots = setting.ways if ways is None else ways, setting.shots if shots is None else shots
+    tasks = FewShot(classes, ways, shots, queries, within_groups=within_groups)
     with err.status(f"{episodes} episodes of {classes.name}"):
         found = evaluate(learner, tasks, episodes=episodes, seed=seed, engine=how)
     write_json(json_file, found.results() | {"episodes_hash": found.episodes_hash}, indent=None)
