@@ -1,12 +1,14 @@
 """A causal language model in context on the tasks of benchmarks/language.py, and some of the others on the same.
 
 Classes are called by words that say nothing, by letters, or, where it says so, by their names, which no other method is
-told.
+told. What the names alone tell is measured with no example in the prompt.
 """
 
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,18 @@ from quickstudy.scores import calibration_error, reliability
 
 CALIBRATING = 5
 WORDS, LETTERS, NAMES = "language-model-words", "language-model", "language-model-names"
+NAMES_ALONE = "language-model-names-alone"
 OTHERS = ("nearest-centroid", "logistic", "tf-idf")
-METHODS = (*OTHERS, WORDS, LETTERS, NAMES)
+METHODS = (*OTHERS, WORDS, LETTERS, NAMES, NAMES_ALONE)
 LearnerOf = Callable[[Part, qs.Episodes], qs.MetaLearner]
 """From the classes that a task was drawn from, and the task, to who learns it."""
+
+
+class Untold(qs.LanguageModelInContext):
+    """The same with no example in its prompt."""
+
+    def adapt(self, support: qs.Examples) -> dict[str, Tensor]:
+        return super().adapt(replace(support, mask=torch.zeros_like(support.y, dtype=torch.bool)))
 
 
 def opened(path: Path) -> tuple[nn.Module, Any]:
@@ -48,12 +58,13 @@ def learners(model: nn.Module, tokenizer: Any, split: Split) -> dict[str, Learne
     letters = qs.LanguageModelInContext(model, tokenizer, labels=[f" {letter}" for letter in "ABCDE"]).eval()
     found: dict[str, LearnerOf] = {WORDS: lambda part, task: words, LETTERS: lambda part, task: letters}
 
-    def named(part: Part, task: qs.Episodes) -> qs.MetaLearner:
+    def named(part: Part, task: qs.Episodes, kind: type[qs.LanguageModelInContext]) -> qs.MetaLearner:
         assert task.support.classes is not None  # whose numbers are those of the labels, as each has one example
         names = [f" {part.rows.classes[c].replace('_', ' ')}" for c in task.support.classes[0].tolist()]
-        return qs.LanguageModelInContext(model, tokenizer, labels=names).eval()
+        return kind(model, tokenizer, labels=names).eval()
 
-    found[NAMES] = named
+    for name, kind in {NAMES: qs.LanguageModelInContext, NAMES_ALONE: Untold}.items():
+        found[name] = partial(named, kind=kind)
     for name in OTHERS:
         one = LEARNERS[name].build(split).eval()
         found[name] = lambda part, task, one=one: one
@@ -82,7 +93,8 @@ def tokens_of(model: qs.LanguageModelInContext, data: qs.LabelledData) -> float:
     free = int((template.free != PAD).sum()) + len(template.free) * (around[0] + around[1])
     label = (template.labels != PAD).sum(1).float().mean().item()
     again = len(template.labels) * (label - 1)  # of labels with more tokens than one, all but the last are read
-    return asked + again + (WAYS * (asked + label + around[2]) + 1 + free + len(template.free) * again) / WAYS
+    told = 0 if isinstance(model, Untold) else WAYS
+    return asked + again + (told * (asked + label + around[2]) + 1 + free + len(template.free) * again) / WAYS
 
 
 def on_split(

@@ -26,6 +26,7 @@ MODELS = {
     "language-model-words": "gemma3-270m in context, classes called red, dog, seven, winter, bread",
     "language-model": "gemma3-270m in context, classes called A to E",
     "language-model-names": "gemma3-270m in context, classes called by their names",
+    "language-model-names-alone": "gemma3-270m told the names of the classes, and no example",
 }
 PUBLISHED: dict[str, list[tuple[str, dict[str, tuple[float, float]]]]] = {
     "fewrel": [

@@ -103,6 +103,8 @@ def test_a_language_model_is_measured_beside_others_on_the_same_tasks(benchmark,
     benchmark.main([*words, "--splits", "0", "--episodes", "2", "--out", str(out)])
     about = json.loads((out / "language-model-banking77.json").read_text())
     assert {len(method["accuracy"]) for method in about["methods"].values()} == {2}
-    letters, names = (about["methods"][name]["tokens"] for name in (language_model.LETTERS, language_model.NAMES))
-    assert 50 < letters < names
-    assert page.model_table(out).count("banking77") == 6
+    kinds = (language_model.NAMES_ALONE, language_model.LETTERS, language_model.NAMES)
+    alone, letters, names = (about["methods"][name]["tokens"] for name in kinds)
+    assert 10 < alone < letters < names
+    assert 50 < letters
+    assert page.model_table(out).count("banking77") == 7
