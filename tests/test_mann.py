@@ -77,6 +77,15 @@ def test_what_is_written_under_a_key_is_what_the_key_reads():
     torch.testing.assert_close(recall(state)[0], torch.tensor([2 * other, 2 * other, 2 * alike], dtype=torch.float64))
 
 
+def test_the_stronger_it_reads_the_more_it_reads_the_slot_that_is_alike_alone():
+    state, keys = empty(slots=128, width=4), torch.eye(4, dtype=torch.float64)
+    key, shut = keys[None, :1], torch.zeros(1, 1, 1, dtype=torch.float64)
+    for strength, share in {1.0: math.e / (math.e + 127), 10.0: math.exp(10) / (math.exp(10) + 127)}.items():
+        read = access(state, key, shut, 0.99, strength)["read"]
+        assert read.max().item() == pytest.approx(share)
+    assert qs.MANN(torch.nn.Linear(2, 2), ways=2).strength == 1  # the paper's
+
+
 def test_usage_decays_and_the_slot_used_least_is_cleared_and_written():
     one, gate = torch.ones(1, 1, 1, dtype=torch.float64), torch.zeros(1, 1, 1, dtype=torch.float64)
     state = empty(slots=2, width=1) | {"usage": torch.tensor([[3.0, 1.0]], dtype=torch.float64)}

@@ -267,7 +267,7 @@ METHODS: dict[str, Method] = {
         "model-based",
         "what to write into an external memory, and what to look for in it",
         "the memory's slots, and the controller's state",
-        lambda s: MANN(s.backbone(), ways=s.ways),
+        lambda s: MANN(s.backbone(), ways=s.ways, strength=10.0),
     ),
     "fast-weights": Method(
         "Fast weights",

@@ -1,7 +1,7 @@
 """Memory-augmented neural networks (Santoro et al., 2016). https://arxiv.org/abs/1605.06065"""
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import normalize, one_hot
@@ -29,6 +29,7 @@ class MANN(MetaLearner):
         heads: How many keys are written, and how many rows read, at a step; no more than there are slots.
         hidden: Width of the controller.
         decay: Of the usage of a slot, per step (gamma; 0.99 in the paper).
+        strength: What cosines are multiplied by where slots are read; with the paper's 1, the mean of many slots.
         feed_forward: A controller of one hidden layer, with no state of its own, in place of the LSTM.
     """
 
@@ -44,10 +45,11 @@ class MANN(MetaLearner):
         heads: int = 4,
         hidden: int = 200,
         decay: float = 0.99,
+        strength: float = 1.0,
         feed_forward: bool = False,
     ):
         super().__init__()
-        self.encoder, self.ways, self.heads, self.decay = encoder, ways, heads, decay
+        self.encoder, self.ways, self.heads, self.decay, self.strength = encoder, ways, heads, decay, strength
         controller = {"label": [ways], "hidden": [hidden], "cell": [hidden]}
         self.empty = controller | {"slots": [slots, width], "read": [heads, slots], "usage": [slots]}
         inputs = out_features(encoder) + ways + heads * width
@@ -60,12 +62,12 @@ class MANN(MetaLearner):
         if number_of_ways(support) != self.ways:
             raise ValueError(f"this MANN was built for {self.ways} ways; the tasks have {support.ways}.")
         z = per_task(self.encoder, support.x)  # [T, S, D]
-        labels = one_hot(support.y, self.ways).to(z.dtype)
         state = {name: z.new_zeros(len(z), *shape) for name, shape in self.empty.items()}
         for item in range(z.shape[1]):
-            after = self.step(state, z[:, item]) | {"label": labels[:, item]}
+            after = self.step(state, z[:, item]) | {"label": one_hot(support.y[:, item], self.ways).to(z.dtype)}
             if support.mask is not None:  # padding leaves no trace
-                after = {name: where(support.mask[:, item], new, state[name]) for name, new in after.items()}
+                exists = support.mask[:, item]
+                after = {k: after[k].where(exists.view(-1, *[1] * (after[k].ndim - 1)), state[k]) for k in after}
             state = after
         return state
 
@@ -84,25 +86,25 @@ class MANN(MetaLearner):
             hidden = self.controller(seen)
         keys = self.keys(hidden).unflatten(-1, (self.heads, -1)).tanh()  # [T, heads, width]
         gates = self.gate(hidden).sigmoid()[..., None]  # [T, heads, 1]
-        return state | {"hidden": hidden, "cell": cell} | access(state, keys, gates, self.decay)
+        return state | {"hidden": hidden, "cell": cell} | access(state, keys, gates, self.decay, self.strength)
 
 
 def access(
-    state: State, keys: Float[Tensor, "task heads d"], gates: Float[Tensor, "task heads 1"], decay: float
+    state: State,
+    keys: Float[Tensor, "task heads d"],
+    gates: Float[Tensor, "task heads 1"],
+    decay: float,
+    strength: float = 1.0,
 ) -> State:
     """The memory after each head has written its key, to where it read before or to a slot used least, and read."""
     order = state["usage"].argsort(stable=True)[:, : keys.shape[1]]
     least = one_hot(order, state["usage"].shape[1]).to(keys.dtype)  # w^lu: [T, heads, slots]
     write = gates * state["read"] + (1 - gates) * least  # w^w
     slots = state["slots"] * (1 - least.sum(1)[..., None]) + write.mT @ keys  # M
-    read = (normalize(keys, dim=-1) @ normalize(slots, dim=-1).mT).softmax(-1)  # w^r
+    read = (strength * normalize(keys, dim=-1) @ normalize(slots, dim=-1).mT).softmax(-1)  # w^r
     return {"slots": slots, "read": read, "usage": decay * state["usage"] + (read + write).sum(1)}  # w^u
 
 
 def recall(state: State) -> Float[Tensor, "task d"]:
     """What the heads have read."""
     return (state["read"] @ state["slots"]).flatten(1)  # r
-
-
-def where(exists: Bool[Tensor, " task"], new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(exists.view(-1, *[1] * (new.ndim - 1)), new, old)
