@@ -1,13 +1,15 @@
 """Every method on the same data, each with the same minutes of training on the same machine.
 
+    python benchmarks/race.py plan COURSE [METHOD...] --data-dir DIR    counts the steps that the minutes are enough for
     python benchmarks/race.py run COURSE [METHOD...] --data-dir DIR     all of its methods, where none is named
     python benchmarks/race.py table COURSE                              prints docs/results.md's table
 
 The courses are those of COURSES: omniglot, the same trained 20-way or for longer, and tiny-imagenet. One training
 serves all tests, of 1 and 5 shots, 5-way and 20-way where a method is not bound to the ways that it was built for: it
-draws 1 to 5 shots a step. Its number of steps is what fits into the minutes at the rate of its first steps. A run can
-be stopped and is resumed by the same command; a method that has a result is passed over. Weights, settings (see `tune`)
-and temperatures are chosen on the val classes; the test classes are opened once, at the end.
+draws 1 to 5 shots a step. Its number of steps is what fits into the minutes at the rate of its first steps, which are
+to be counted while nothing else runs; then `run` takes as many, be it on fewer cores. A run can be stopped and is
+resumed by the same command; a method that has a result is passed over. Weights, settings (see `tune`) and temperatures
+are chosen on the val classes; the test classes are opened once, at the end.
 """
 
 import argparse
@@ -121,16 +123,22 @@ def result(course: str, name: str) -> Path:
     return RESULTS / f"race-{course}-{name}.json"
 
 
+def planned(which: str, name: str, train: qs.LabelledData, out: Path) -> dict[str, int]:
+    """A method's steps and the cores that they were counted on; counted now, unless they were before."""
+    course, plan = COURSES[which], out / which / name / "steps.json"
+    if not plan.exists():
+        tasks = qs.FewShot(train, course.ways, SHOTS, QUERIES)
+        steps = steps_within(learner(course, name, train), tasks, course.batch, course.minutes)
+        plan.parent.mkdir(parents=True, exist_ok=True)
+        plan.write_text(json.dumps({"steps": steps, "counted_on": torch.get_num_threads()}))
+    return json.loads(plan.read_text())
+
+
 def run(which: str, name: str, data_dir: Path | None, out: Path) -> None:
     course, trained = COURSES[which], SAME_TRAINING.get(name, name)
-    folder = out / which / trained
     train, val, test = splits(course.data, data_dir)
-    tasks = qs.FewShot(train, course.ways, SHOTS, QUERIES)
-    folder.mkdir(parents=True, exist_ok=True)
-    plan = folder / "steps.json"
-    if not plan.exists():
-        plan.write_text(json.dumps(steps_within(learner(course, trained, train), tasks, course.batch, course.minutes)))
-    steps, one, last = json.loads(plan.read_text()), learner(course, trained, train), None
+    tasks, plan = qs.FewShot(train, course.ways, SHOTS, QUERIES), planned(which, trained, train, out)
+    steps, one, last = plan["steps"], learner(course, trained, train), None
     optimizer, scheduler = adam(one, 1e-3, steps)
     for last in qs.train(
         one,
@@ -140,7 +148,7 @@ def run(which: str, name: str, data_dir: Path | None, out: Path) -> None:
         optimizer=optimizer,
         scheduler=scheduler,
         validate=Validation(qs.FewShot(val, course.ways, 1, QUERIES), every=max(1, steps // 10), episodes=200),
-        out=folder,
+        out=out / which / trained,
         resume=True,
     ):
         if last.validation is not None:
@@ -150,7 +158,7 @@ def run(which: str, name: str, data_dir: Path | None, out: Path) -> None:
         one.load_state_dict(weights)
     about = {
         "method": name, "minutes": round(last.seconds / 60, 1) if last else 0,
-        "steps": steps, "batch": course.batch, "ways": course.ways, "seed": 0,
+        **plan, "batch": course.batch, "ways": course.ways, "seed": 0,
         "machine": processor(), "cores": torch.get_num_threads(), "torch": torch.__version__,
         "parameters": sum(p.numel() for p in one.parameters()), "engine": str(last.engine) if last else "",
         "tests": {
@@ -174,11 +182,12 @@ def ledger(course: str) -> list[tuple[list[str], dict[str, list[str]]]]:
     if not found:
         return []
     columns, rows = accuracies(course, found, few)
-    columns += ["ECE, 1 shot", "tempered", "transductive", "tasks seen", "minutes", "machine"]
+    columns += ["ECE, 1 shot", "tempered", "transductive", "tasks seen", "minutes", "cores", "machine"]
     for name, about in found.items():
         first = about["tests"][few[0]]
         rows[name] += [f"{first['ece']:.3f}", f"{first['tempered_ece']:.3f}", "yes" if first["transductive"] else "no"]
-        rows[name] += [f"{about['steps'] * about['batch']:,}", f"{about['minutes']:.0f}", about["machine"]]
+        rows[name] += [f"{about['steps'] * about['batch']:,}", f"{about['minutes']:.0f}", str(about["cores"])]
+        rows[name].append(about["machine"])
     free = {name: about for name, about in found.items() if many[0] in about["tests"]}
     return [(columns, rows), *([accuracies(course, free, many)] if free else [])]
 
@@ -217,19 +226,23 @@ def accuracies(course: str, found: dict[str, dict], tasks: list[str]) -> tuple[l
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    runner, printer = commands.add_parser("run"), commands.add_parser("table")
-    for command in (runner, printer):
+    planner, runner, printer = (commands.add_parser(name) for name in ("plan", "run", "table"))
+    for command in (planner, runner, printer):
         command.add_argument("course", choices=COURSES)
-    runner.add_argument("methods", nargs="*", choices=[*METHODS, []])
-    runner.add_argument("--data-dir", type=Path, help="folder of the data; else QUICKSTUDY_DATA, else downloaded")
-    runner.add_argument("--out", type=Path, default=Path("runs/race"))
+    for command in (planner, runner):
+        command.add_argument("methods", nargs="*", choices=[*METHODS, []])
+        command.add_argument("--data-dir", type=Path, help="folder of the data; else QUICKSTUDY_DATA, else downloaded")
+        command.add_argument("--out", type=Path, default=Path("runs/race"))
     asked = parser.parse_args()
     if asked.command == "table":
         print(table(asked.course))
         return
     keep_freed_memory()
     for name in asked.methods or COURSES[asked.course].methods:
-        if not result(asked.course, name).exists():
+        if asked.command == "plan":
+            train = splits(COURSES[asked.course].data, asked.data_dir)[0]
+            print(name, planned(asked.course, SAME_TRAINING.get(name, name), train, asked.out), flush=True)
+        elif not result(asked.course, name).exists():
             run(asked.course, name, asked.data_dir, asked.out)
 
 
