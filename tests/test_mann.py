@@ -110,6 +110,11 @@ def test_each_head_writes_to_a_slot_of_its_own():
     assert after["slots"][0, 2:].eq(0).all()
 
 
+def test_more_heads_than_slots_are_refused():
+    with pytest.raises(ValueError, match="each head writes to a slot of its own; take at most 4 heads, or more slots"):
+        qs.MANN(torch.nn.Linear(2, 2), slots=4, heads=5)
+
+
 @pytest.mark.parametrize("name", ["mann", "mann-feed-forward"])
 def test_a_label_comes_with_the_item_after_its_own(name):
     episodes, mann = episodes_for(name), learner(name).eval()

@@ -99,8 +99,8 @@ def descend(
         steps: Number of steps; with none, the same weights come back.
         lr: Step size; or, by name, a tensor of one for each weight, the same for every task.
         first_order: Take the gradients for constants, which drops the second derivatives of the outer gradient.
-        adjoint: Keep the weights of each step alone, and compute the step again when its derivative is asked for:
-            memory does not grow with the steps, and time by about a quarter.
+        adjoint: Keep the weights of each step alone, not its graph, and compute the step again when its derivative is
+            asked for, which takes about a quarter more time.
 
     Raises:
         TypeError: The adjoint form with a step size for each weight.

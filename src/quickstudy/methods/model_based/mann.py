@@ -10,6 +10,7 @@ from quickstudy.contract import Examples, MetaLearner, categorical
 from quickstudy.tensors import number_of_ways, out_features, per_task
 
 State = dict[str, Tensor]
+PerHead = Float[Tensor, "task heads _"]
 
 
 class MANN(MetaLearner):
@@ -31,6 +32,9 @@ class MANN(MetaLearner):
         decay: Of the usage of a slot, per step (gamma; 0.99 in the paper).
         strength: What cosines are multiplied by where slots are read; with the paper's 1, the mean of many slots.
         feed_forward: A controller of one hidden layer, with no state of its own, in place of the LSTM.
+
+    Raises:
+        ValueError: More heads than slots.
     """
 
     embedding, sequential = "encoder", True
@@ -49,6 +53,8 @@ class MANN(MetaLearner):
         feed_forward: bool = False,
     ):
         super().__init__()
+        if heads > slots:
+            raise ValueError(f"each head writes to a slot of its own; take at most {slots} heads, or more slots.")
         self.encoder, self.ways, self.heads, self.decay, self.strength = encoder, ways, heads, decay, strength
         controller = {"label": [ways], "hidden": [hidden], "cell": [hidden]}
         self.empty = controller | {"slots": [slots, width], "read": [heads, slots], "usage": [slots]}
@@ -89,13 +95,7 @@ class MANN(MetaLearner):
         return state | {"hidden": hidden, "cell": cell} | access(state, keys, gates, self.decay, self.strength)
 
 
-def access(
-    state: State,
-    keys: Float[Tensor, "task heads d"],
-    gates: Float[Tensor, "task heads 1"],
-    decay: float,
-    strength: float = 1.0,
-) -> State:
+def access(state: State, keys: PerHead, gates: PerHead, decay: float, strength: float = 1.0) -> State:
     """The memory after each head has written its key, to where it read before or to a slot used least, and read."""
     order = state["usage"].argsort(stable=True)[:, : keys.shape[1]]
     least = one_hot(order, state["usage"].shape[1]).to(keys.dtype)  # w^lu: [T, heads, slots]

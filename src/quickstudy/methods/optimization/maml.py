@@ -26,7 +26,7 @@ class MAML(MetaLearner):
         test_inner_steps: Steps when evaluating; as many as in training unless given (3 for Omniglot's 5-way tasks).
         test_inner_lr: Step size when evaluating; that of training unless given.
         first_order: Leave the second derivatives out (section 5.2).
-        adjoint: Compute inner steps anew in the backward pass, so that memory does not grow with them.
+        adjoint: Compute inner steps anew in the backward pass, so that of each its weights alone are kept.
         likelihood: `categorical` or `gaussian`, from the net's outputs to a distribution.
 
     Raises:
