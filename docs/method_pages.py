@@ -38,9 +38,8 @@ def reached(name: str) -> str:
     for course, tables in LEDGER.items():
         found = [zip(columns[2:], rows[name][2:], strict=True) for columns, rows in tables if name in rows]
         if found:
-            parts.append(
-                f"[The race](../../results.md) `{course}`, as many steps as fit into {COURSES[course].minutes:g} minutes:"
-            )
+            minutes = f"{COURSES[course].minutes:g} minutes"
+            parts.append(f"[The race](../../results.md) `{course}`, as many steps as fit into {minutes}:")
         parts += [grid(["what", "result"], each) for each in found]
     return "\n\n".join(parts) or "Not yet raced: see [the results](../../results.md) for those that were."
 
