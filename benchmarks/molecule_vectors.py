@@ -1,5 +1,6 @@
 """Molecules of assays as vectors, computed once and kept in a folder."""
 
+import hashlib
 from pathlib import Path
 
 from once import once
@@ -16,5 +17,6 @@ def encoded(assays: qs.Assays, kept: Path, file: str) -> tuple[Tensor, qs.Assays
         known = readable(assays.smiles)
         return {"x": MoleculeEncoder()(assays.keep(known).smiles), "known": known}
 
-    found = once(kept / f"{file}.safetensors", vectors)
+    key = hashlib.sha256("\n".join(assays.smiles).encode()).hexdigest()[:12]
+    found = once(kept / f"{file}-{key}.safetensors", vectors)
     return found["x"], assays.keep(found["known"])

@@ -19,7 +19,12 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict) -> None
 
 def packed(tensors: Mapping[str, Tensor], about: dict) -> bytes:
     """The content of such a file; equal tensors and descriptions make equal bytes."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    contiguous, known = {}, set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        place = plain.untyped_storage().data_ptr()
+        contiguous[name] = plain.clone() if place in known else plain  # what is tied is written twice
+        known.add(place)
     return save(contiguous, metadata={"quickstudy": json.dumps(about, sort_keys=True)})
 
 

@@ -143,10 +143,10 @@ def likeliest_temperature(answers: Sequence[Answers]) -> float:
 def nats(answers: Sequence[Answers], temperature: float) -> float:
     """Minus the mean log-likelihood of the right classes, in nats per query, of logits divided by a temperature.
 
-    Logits that are no numbers (NaN) add nothing, at any temperature.
+    Logits that are no numbers (NaN), and right classes that were called impossible, add nothing, at any temperature.
     """
-    total = sum(cross_entropy(logits / temperature, y, reduction="none").nansum().item() for logits, y in answers)
-    return total / sum(len(y) for _, y in answers)
+    each = (cross_entropy(logits / temperature, y, reduction="none") for logits, y in answers)
+    return sum(one[one.isfinite()].sum().item() for one in each) / sum(len(y) for _, y in answers)
 
 
 def _answers(learner: MetaLearner, engine: Engine, batch: Episodes) -> list[Answers]:

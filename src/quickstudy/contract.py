@@ -5,6 +5,7 @@ Axes, everywhere in quickstudy: `task` (T), `support` (S), `query` (Q), `way` (W
 """
 
 import abc
+from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -25,15 +26,19 @@ def parts_of(memory: Memory) -> tuple[str, dict[str, Tensor]]:
         return "tensor", {"0": memory}
     if isinstance(memory, Mapping):
         return "dict", dict(memory)
+    if fields := getattr(memory, "_fields", None):
+        return f"named {','.join(fields)}", dict(zip(fields, memory, strict=True))
     return "tuple", {str(i): tensor for i, tensor in enumerate(memory)}
 
 
 def memory_of(kind: str, parts: Mapping[str, Tensor]) -> Memory:
-    """The memory of this kind that has these parts.
+    """The memory of this kind that has these parts; a NamedTuple has its fields again, and not its class.
 
     Raises:
         KeyError: No such kind.
     """
+    if kind.startswith("named "):
+        return namedtuple("Named", fields := kind.removeprefix("named ").split(","))(*map(parts.__getitem__, fields))
     kinds = {"tensor": lambda: parts["0"], "dict": lambda: parts}
     kinds["tuple"] = lambda: tuple(parts[str(i)] for i in range(len(parts)))
     return kinds[kind]()
@@ -162,6 +167,9 @@ class MetaLearner(nn.Module, abc.ABC):
     """Whether it reads a support set as a sequence. These are shown in random order while training: where they lie
     class by class, as they are drawn, the place of an example would tell its label."""
 
+    stochastic: bool = False
+    """Whether its loss draws random numbers, which one thread then draws in one order."""
+
     progress: float = 0.0
     """The fraction of meta-training that is done, which `train` sets; for a method whose loss changes on the way."""
 
@@ -205,9 +213,25 @@ def valid(examples: Examples) -> Bool[Tensor, "task example"]:
     return torch.ones(examples.y.shape[:2], dtype=torch.bool, device=examples.y.device)
 
 
+def log_likelihoods(predicted: Distribution, examples: Examples) -> Float[Tensor, "task example"]:
+    """The log-likelihood of each target, in nats.
+
+    Raises:
+        ValueError: A distribution of another batch shape than [task, example].
+    """
+    shape = tuple(examples.y.shape[:2])
+    if tuple(predicted.batch_shape) != shape:
+        raise ValueError(
+            f"of {shape[0]} tasks with {shape[1]} queries a {type(predicted).__name__} of batch shape "
+            f"{list(predicted.batch_shape)} was predicted; needed is one distribution for each target, of batch shape "
+            f"[task, query]: for numbers, qs.gaussian(mean, std)."
+        )
+    return predicted.log_prob(examples.y)
+
+
 def negative_log_likelihood(predicted: Distribution, examples: Examples) -> Float[Tensor, " task"]:
     """Minus the mean log-likelihood of each task's targets, in nats per example; padding does not count."""
-    nats = -predicted.log_prob(examples.y)  # [T, Q]
+    nats = -log_likelihoods(predicted, examples)
     if examples.mask is None:
         return nats.mean(1)
     return nats.where(examples.mask, 0).sum(1) / examples.mask.sum(1)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy.contract import Episodes, MetaLearner
-from quickstudy.engine import Engine, replica
+from quickstudy.engine import Engine, without_encoder
 from quickstudy.tasks import FewShot, Tasks
 
 MOST = 2**29
@@ -30,7 +30,7 @@ class Embedded:
     def __init__(self, learner: MetaLearner, tasks: FewShot, table: Float[Tensor, "row *z"]):
         assert learner.embedding
         self.whole, self.name, self.tasks, self.table = learner, learner.embedding, tasks, table
-        self.learner: MetaLearner = replica(learner, {id(getattr(learner, self.name)): nn.Identity()})
+        self.learner: MetaLearner = without_encoder(learner, self.name)
         self.known = torch.zeros(len(table), dtype=torch.bool)
         self.of_embeddings = copy.copy(tasks)
         self.of_embeddings.data = replace(tasks.data, x=table)

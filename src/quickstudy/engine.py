@@ -4,7 +4,6 @@ Small operations leave little for a second thread inside them to do, so a batch 
 have one compute thread each, with a backward pass per chunk: memory is that of the chunks, whatever the batch.
 """
 
-import copy
 import math
 import os
 import time
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.encoders.norm import BatchNorm
+from quickstudy.functional import twin
 from quickstudy.inner_loop import Strategy, running_by
 from quickstudy.peers import Team, alone, member_of
 from quickstudy.stacked import Unsuited
@@ -157,35 +157,54 @@ def one_compute_thread() -> Iterator[None]:
 def channels_last(learner: MetaLearner) -> None:
     """Lays the kernels of convolutions out with their channels last: the same numbers, up to twice as fast."""
     for module in learner.modules():
-        if isinstance(module, nn.Conv2d) and not isinstance(module.weight, nn.UninitializedParameter):
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+        weight = module._parameters.get("weight")
+        plain = type(module).forward is nn.Conv2d.forward  # others may look at their kernels in another way
+        if plain and weight is not None and not isinstance(weight, nn.UninitializedParameter):
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def replica(module: Any, seen: dict[int, Any]) -> Any:
     """The same module for another thread: it shares the numbers, and has gradients and attributes of its own."""
-    if id(module) not in seen:
-        twin = seen[id(module)] = copy.copy(module)
-        twin._modules = {name: None if m is None else replica(m, seen) for name, m in module._modules.items()}
-        twin._parameters = {name: None if p is None else _leaf(p, seen) for name, p in module._parameters.items()}
-    return seen[id(module)]
+    return twin(module, seen, _leaf)
 
 
-def _leaf(parameter: nn.Parameter, seen: dict[int, Any]) -> nn.Parameter:
-    return seen.setdefault(id(parameter), nn.Parameter(parameter.detach(), parameter.requires_grad))
+def _leaf(parameter: nn.Parameter) -> nn.Parameter:
+    leaf = nn.Parameter(parameter.detach(), parameter.requires_grad)
+    leaf._backward_hooks = parameter._backward_hooks
+    return leaf
+
+
+class _Known(nn.Identity):
+    """Stands where an encoder stood whose embeddings are known, and passes them on; it tells what the encoder told."""
+
+    def __init__(self, encoder: nn.Module):
+        super().__init__()
+        self.__dict__["encoder"] = encoder
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "stacked" or "encoder" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.__dict__["encoder"], name)
+
+
+def without_encoder(learner: MetaLearner, embedding: str) -> MetaLearner:
+    """The learner without its encoder, of that name: it takes embeddings."""
+    encoder = getattr(learner, embedding)
+    return replica(learner, {id(encoder): _Known(encoder)})
 
 
 def undivided(learner: MetaLearner) -> Literal["team", "whole"] | None:
     """What keeps the tasks of a batch from being computed apart while training.
 
     Returns:
-        "whole" where random numbers are drawn, by layers or for the order of a sequence, or where layers move running
-        averages by themselves: one thread computes all;
+        "whole" where random numbers are drawn, by layers, a loss or for the order of a sequence, or where layers move
+        running averages by themselves: one thread computes all;
         "team" where the statistics of batches are summed over threads, each of which computes its share at once.
     """
     coupled = [m for m in learner.modules() if m.training and getattr(m, "running_mean", None) is not None]
     drops = any(learner.get_submodule(name).training for name in dropping(learner))
-    orders = any(m.training and getattr(m, "sequential", False) for m in learner.modules())
-    if drops or orders or any(not isinstance(m, BatchNorm) for m in coupled):
+    draws = any(m.training and (m.sequential or m.stochastic) for m in learner.modules() if isinstance(m, MetaLearner))
+    if drops or draws or any(not isinstance(m, BatchNorm) for m in coupled):
         return "whole"
     return "team" if coupled else None
 

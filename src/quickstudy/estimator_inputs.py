@@ -1,13 +1,19 @@
 """What users hand to estimators, in the form that scikit-learn wants it in, and that learners take."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_consistent_length, column_or_1d
 from sklearn.utils.validation import validate_data
+from torch import Tensor
 
+from quickstudy.contract import MetaLearner
 from quickstudy.shipped import SHIPPED
+
+AT_ONCE = 512
+"""Queries that are asked for at a time."""
 
 
 def checked(estimator: BaseEstimator, kind: str, X: Any, **how: Any) -> Any:
@@ -21,6 +27,8 @@ def checked(estimator: BaseEstimator, kind: str, X: Any, **how: Any) -> Any:
     """
     if kind not in ("rows", "arrays"):
         return listed(X, kind, how.get("y"))
+    if kind == "rows" and hasattr(X, "astype") and any(getattr(one, "kind", "") in "mM" for one in of_columns(X)):
+        X = X.astype(object)  # dates and numbers have no type in common
     return validate_data(
         estimator,
         X,
@@ -31,16 +39,30 @@ def checked(estimator: BaseEstimator, kind: str, X: Any, **how: Any) -> Any:
     )
 
 
+def of_columns(X: Any) -> Sequence[Any]:
+    """The types of a frame's columns; none of anything else."""
+    return list(X.dtypes) if hasattr(X, "dtypes") else []
+
+
+def parts(learner: MetaLearner, x: Tensor) -> Sequence[Tensor]:
+    """Queries to ask for at a time: so many that memory does not grow with them, unless they depend on each other."""
+    return [x] if learner.transductive else x.split(AT_ONCE)
+
+
 def listed(X: Any, kind: str, y: Any = None) -> Any:
     """A list of items, and their labels where these are given.
 
     Raises:
         TypeError: Something that is no list.
-        ValueError: No items, or labels of another number.
+        ValueError: No items, more columns than one, or labels of another number.
     """
     if isinstance(X, (str, bytes)) or not hasattr(X, "__len__") or not hasattr(X, "__iter__"):
         raise TypeError(f"needed a list of {kind}; got {X!r}.")
-    items = list(X.iloc[:, 0] if hasattr(X, "iloc") and X.ndim == 2 else X)
+    if hasattr(X, "columns") and len(X.shape) == 2:
+        if X.shape[1] != 1:
+            raise ValueError(f"{kind} stand in one column; of {', '.join(map(str, X.columns))}, pass the one of them.")
+        X = X[X.columns[0]]
+    items = list(X)
     if not items:
         raise ValueError(f"there are no {kind}: the list is empty.")
     if y is None:

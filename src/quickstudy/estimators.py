@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 from quickstudy.confidence import check_share
 from quickstudy.conformal import Own, of_own, sets, share_less_unlike, unlike_seen
 from quickstudy.contract import Examples
-from quickstudy.estimator_inputs import checked, told_of_gaps
+from quickstudy.estimator_inputs import checked, parts, told_of_gaps
 from quickstudy.more_examples import Curve, more_examples
 from quickstudy.none_of_these import predicted_and_seen
 from quickstudy.ready import opened
@@ -105,7 +105,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             classes: As scikit-learn has it, ignored: classes are those of the examples so far.
 
         Raises:
-            ValueError: See `fit`; or it was loaded from a file, which holds no examples.
+            ValueError: See `fit`; or labels of another kind, or it was loaded from a file, which holds no examples.
         """
         if not hasattr(self, "classes_"):
             return self.fit(X, y)
@@ -114,6 +114,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
                 "a task from a file holds no examples, to which more could be added; fit all of them anew."
             )
         X, y = checked(self, self.ready_.inputs.kind, X, y=y, reset=False)
+        check_classification_targets(y)
+        if (y.dtype.kind in "biuf") != (self.classes_.dtype.kind in "biuf"):
+            raise ValueError(f"labels so far are such as {self.classes_[0]}; {y[0]} is of another kind.")
         before, numbers = self.support_
         labels = np.concatenate([self.classes_[numbers.numpy()], y])
         self.classes_, numbers = np.unique(labels, return_inverse=True)
@@ -160,11 +163,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         check_share(missed)
         check_is_fitted(self)
         x = self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False))
-        own, told = self.own(), self.calibration_
+        own, told, log, embeddings = self.own(), self.calibration_, [], []
         with torch.no_grad():
-            predicted, z = predicted_and_seen(self.ready_.learner, self.memory_, x[None])
-            seen = None if z is None else z[0]
-            p = np.exp(self._tempered(predicted))
+            for part in parts(self.ready_.learner, x):
+                predicted, z = predicted_and_seen(self.ready_.learner, self.memory_, part[None])
+                log.append(self._tempered(predicted))
+                embeddings += [] if z is None else [z[0]]
+            p, seen = np.exp(np.concatenate(log)), torch.cat(embeddings) if embeddings else None
             none = share_less_unlike(unlike_seen(own, seen, p), own, told)
         return Answered(self.classes_, p, sets(p, own, told, missed), none, seen)
 
@@ -222,8 +227,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def _log_probabilities(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         x = self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False))
+        learner = self.ready_.learner
         with torch.no_grad():
-            return self._tempered(self.ready_.learner.predict(self.memory_, x[None]))
+            log = [self._tempered(learner.predict(self.memory_, part[None])) for part in parts(learner, x)]
+        return np.concatenate(log)
 
     def _tempered(self, predicted: Distribution) -> np.ndarray:
         return known(tempered(predicted, self.temperature_), len(self.classes_))[0].double().numpy()

@@ -30,6 +30,7 @@ Solver = Callable[[Objective, Weights, Strategy], Weights]
 
 PLAIN = (nn.Linear, nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Identity, nn.Flatten)
 """Layers of vectors, which `vmap` differentiates twice correctly; of normalisation layers it does not."""
+USUAL = (nn.Sequential.forward, *(kind.forward for kind in PLAIN))
 
 
 @dataclass
@@ -68,9 +69,10 @@ def strategy_for(net: nn.Module, x: Tensor) -> Strategy:
     leaves = [leaf for leaf in net.modules() if not list(leaf.children())]
     plain = all(isinstance(leaf, PLAIN) for leaf in leaves)
     if choice is None:
-        sequential = all(type(m).forward is nn.Sequential.forward for m in net.modules() if list(m.children()))
+        usual = all(type(m).forward in USUAL and not (m._forward_hooks or m._forward_pre_hooks) for m in net.modules())
+        flat = all((leaf.start_dim, leaf.end_dim) == (1, -1) for leaf in leaves if isinstance(leaf, nn.Flatten))
         vectors = x.ndim == 3 or isinstance(leaves[0], nn.Flatten)
-        return "stacked" if plain and sequential and vectors else "loop"
+        return "stacked" if plain and usual and flat and vectors else "loop"
     choice.asked = True
     if choice.strategy == "vmap" and not plain:
         raise Unsuited(

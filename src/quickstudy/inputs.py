@@ -87,6 +87,10 @@ def encode_array(items: np.ndarray) -> Shaped[Tensor, "item *x"]:
     return torch.as_tensor(np.asarray(items), dtype=torch.float32)
 
 
+def array_encoder() -> Encode:
+    return encode_array
+
+
 class Pixels:
     """Pictures as a network sees them that was trained from scratch: a square of pixels, in [0, 1].
 
@@ -135,7 +139,7 @@ class Drawings:
         return torch.where(light[:, None, None, None], 1 - x, x)
 
 
-ARRAYS = Fixed("arrays", lambda: encode_array)
+ARRAYS = Fixed("arrays", array_encoder)
 """Arrays that are what the learner was trained on already, such as images as floats in [0, 1]."""
 PICTURES = Fixed("pictures", PictureEncoder)
 TEXTS = Fixed("texts", TextEncoder)

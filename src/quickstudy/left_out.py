@@ -2,11 +2,11 @@
 
 import torch
 from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy.contract import Examples, MetaLearner
 from quickstudy.embedded import AT_A_TIME
-from quickstudy.engine import replica
+from quickstudy.engine import without_encoder
 from quickstudy.tensors import known, widest
 
 AT_ONCE = 2**19
@@ -70,4 +70,4 @@ def of_embeddings(learner: MetaLearner, x: Shaped[Tensor, "example *x"]) -> tupl
     if not learner.embedding or learner.transductive:
         return learner, x
     encoder = getattr(learner, learner.embedding)
-    return replica(learner, {id(encoder): nn.Identity()}), torch.cat([encoder(some) for some in x.split(AT_A_TIME)])
+    return without_encoder(learner, learner.embedding), torch.cat([encoder(some) for some in x.split(AT_A_TIME)])

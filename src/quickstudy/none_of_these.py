@@ -5,11 +5,11 @@ from functools import partial
 import torch
 from jaxtyping import Bool, Float, Shaped
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
 from quickstudy.contract import Episodes, Examples, Memory, MetaLearner
-from quickstudy.engine import Engine, channels_last, probe, replica
+from quickstudy.engine import Engine, channels_last, probe, without_encoder
 from quickstudy.evaluation import episode_list, gathered, own_share
 from quickstudy.tasks import FewShot
 from quickstudy.tensors import class_means, per_task
@@ -117,9 +117,9 @@ def predicted_and_seen(
     """
     if not sees_embeddings(learner):
         return learner.predict(memory, x), None
-    encoder = getattr(learner, learner.embedding or "")
-    z = per_task(encoder, x)
-    return replica(learner, {id(encoder): nn.Identity()}).predict(memory, z), z.flatten(2)
+    name = learner.embedding or ""
+    z = per_task(getattr(learner, name), x)
+    return without_encoder(learner, name).predict(memory, z), z.flatten(2)
 
 
 def unlike(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from quickstudy.contract import Examples
 from quickstudy.encoders.table import mean_and_scale
-from quickstudy.estimator_inputs import checked, told_of_gaps
+from quickstudy.estimator_inputs import checked, parts, told_of_gaps
 from quickstudy.ready import opened
 
 
@@ -80,9 +80,11 @@ class FewShotRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         x = self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False))
+        learner = self.ready_.learner
         with torch.no_grad():
-            predicted = self.ready_.learner.predict(self.memory_, x[None])
-        mean, std = (v[0, :, 0].double().numpy() * self.scale_ for v in (predicted.mean, predicted.stddev))
+            told = [learner.predict(self.memory_, part[None]) for part in parts(learner, x)]
+        both = (torch.cat([p.mean for p in told], 1), torch.cat([p.stddev for p in told], 1))
+        mean, std = (v[0, :, 0].double().numpy() * self.scale_ for v in both)
         return (mean + self.mean_, std) if return_std else mean + self.mean_
 
     def __sklearn_tags__(self):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from quickstudy.contract import Examples, categorical, valid
+from quickstudy.contract import Examples, categorical, log_likelihoods, valid
 
 BINS = 15
 """Bins of equal width over confidence, for the calibration error and the reliability diagram."""
@@ -91,7 +91,7 @@ def mean_over(examples: Examples, values: Float[Tensor, "task example"]) -> Floa
 def score(predicted: Distribution, query: Examples) -> tuple[dict[str, Tensor], Tensor | None]:
     """Scores per episode, and for classification the reliability bins; an answer that is no number (NaN) is wrong."""
     exists = valid(query)
-    scores = {"log_likelihood": mean_over(query, predicted.log_prob(query.y))}
+    scores = {"log_likelihood": mean_over(query, log_likelihoods(predicted, query))}
     if query.ways is None:
         return {"squared_error": mean_over(query, (predicted.mean - query.y).square().sum(-1)), **scores}, None
     confidence, answer = predicted.probs.max(-1)  # pyright: ignore[reportAttributeAccessIssue]
@@ -137,15 +137,24 @@ def delta_auprc(predicted: Distribution, query: Examples) -> Float[Tensor, " tas
     )
 
 
+def log_odds(logits: Float[Tensor, "query way"]) -> Float[Tensor, "query way"]:
+    """The logarithm of how likely each class is, over how likely all others are together."""
+    others = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    return logits - logits[:, None].masked_fill(others, -torch.inf).logsumexp(-1)
+
+
 def of_each_class(
     predicted: Distribution, query: Examples, score: Callable[[np.ndarray, np.ndarray], float]
 ) -> Float[Tensor, " task"]:
-    """The mean over the classes of each task of a score of that class; of class 1 alone where there are two."""
+    """The mean over the classes of each task of a score of that class; of class 1 alone where there are two.
+
+    Queries are ranked by log-odds: of probabilities near 1, single precision makes ties.
+    """
     if not isinstance(predicted, Categorical):
         raise TypeError(f"classes are ranked by their probabilities; {type(predicted).__name__} has none.")
     found = []
-    for probabilities, y, exists in zip(predicted.probs, query.y, valid(query), strict=True):
-        told, right = probabilities[exists].double().cpu().numpy(), y[exists].cpu().numpy()
+    for logits, y, exists in zip(predicted.logits, query.y, valid(query), strict=True):
+        told, right = log_odds(logits[exists].double()).cpu().numpy(), y[exists].cpu().numpy()
         ways = (1,) if told.shape[-1] == 2 else range(told.shape[-1])
         both = all(0 < (right == way).sum() < len(right) for way in ways) and not np.isnan(told).any()
         each = [score(right == way, told[:, way]) for way in ways] if both else [float("nan")]

@@ -1,6 +1,7 @@
 """Counter-based randomness: what is drawn at a step depends on the seed and the step alone."""
 
 import hashlib
+import operator
 
 import torch
 
@@ -13,5 +14,6 @@ def seeded(seed: int, *counters: int | str) -> torch.Generator:
         >>> bool((draw(7) == draw(7)).all()), bool((draw(7) == draw(8)).all())
         (True, False)
     """
-    digest = hashlib.sha256(repr((seed, *counters)).encode()).digest()
+    plain = (one if isinstance(one, str) else operator.index(one) for one in (seed, *counters))  # 1 of NumPy is 1
+    digest = hashlib.sha256(repr((*plain,)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))

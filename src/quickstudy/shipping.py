@@ -125,7 +125,7 @@ def holds_examples(fitted: Fitted) -> bool:
 
 def stands_in(rows: Shaped[Tensor, "example *x"], part: Tensor) -> bool:
     """Whether each of some rows is somewhere in a tensor, as its last axes."""
-    if part.shape[1 - rows.ndim :] != rows.shape[1:]:
+    if part.ndim < rows.ndim or part.shape[1 - rows.ndim :] != rows.shape[1:]:
         return False
     found = part.flatten(0, -rows.ndim).flatten(1)
     return all(bool((found == row).all(1).any()) for row in rows.flatten(1))

@@ -46,6 +46,8 @@ def stacked_call(
 
 def apply_stacked(module: nn.Module, weights: Mapping[str, Tensor], x: Tensor, tasks: int) -> Tensor:
     """One module of such a network, from images together or apart to images together, or from vectors to vectors."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise Unsuited(f"the strategy 'stacked' calls no hooks, and {type(module).__name__} has some; take 'loop'.")
     if hasattr(module, "stacked"):
         return module.stacked(weights, x, tasks)  # pyright: ignore[reportCallIssue]
     forward = type(module).forward
@@ -59,7 +61,8 @@ def apply_stacked(module: nn.Module, weights: Mapping[str, Tensor], x: Tensor, t
     if isinstance(module, POOLING):
         return module(together(x))
     for kind, layer in LAYERS.items():
-        if isinstance(module, kind) and forward is kind.forward:
+        weighted = "weight" in weights or getattr(module, "weight", None) is None  # not computed, of others
+        if isinstance(module, kind) and forward is kind.forward and weighted:
             return layer(module, weights.get("weight"), weights.get("bias"), x, tasks)
     raise Unsuited(
         f"the strategy 'stacked' does not know the layer {type(module).__name__}; take 'loop', or an nn.Sequential of "

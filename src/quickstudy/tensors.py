@@ -122,9 +122,14 @@ def class_means(z: Float[Tensor, "task support d"], support: Examples) -> Float[
 def squared_distances(
     a: Float[Tensor, "task query d"], b: Float[Tensor, "task way d"]
 ) -> Float[Tensor, "task query way"]:
-    """The squared Euclidean distance of every pair, as |a|^2 - 2 a.b + |b|^2; in full precision always."""
+    """The squared Euclidean distance of every pair, as |a|^2 - 2 a.b + |b|^2; in full precision always.
+
+    Both are seen from the middle of b: far from the origin, these squares would hide the distances.
+    """
     with torch.autocast(a.device.type, enabled=False):
         a, b = (z.float() if z.dtype in (torch.bfloat16, torch.float16) else z for z in (a, b))
+        middle = b.mean(1, keepdim=True)
+        a, b = a - middle, b - middle
         return a.square().sum(-1)[:, :, None] - 2 * a @ b.mT + b.square().sum(-1)[:, None]
 
 

@@ -1,6 +1,7 @@
 """Meta-training: a function that yields its progress, on one process or many, and can be stopped and resumed."""
 
 import math
+import operator
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def train(
     optimizer = optimizer or torch.optim.Adam(trainable, lr=1e-3)
     fabric.to_device(learner)
     channels_last(learner)
-    run = RunState(learner, optimizer, scheduler, seed, fabric.world_size)
+    run = RunState(learner, optimizer, scheduler, operator.index(seed), fabric.world_size)
     folder = None if out is None else Path(out)
     if folder and resume and (folder / LAST).exists():
         run.load(folder / LAST)
@@ -269,8 +270,12 @@ def _outer_step(
     run.optimizer.zero_grad()
     engine, share, world = run.engines["train"], _share(episodes, fabric), fabric.world_size
     averages = Averages(run.learner, world) if world > 1 else None
-    with torch.random.fork_rng(devices=[]), together():  # what is random inside a loss depends on the step alone
-        torch.manual_seed(seeded(run.seed, "loss", run.step).initial_seed())
+    apart = [fabric.global_rank] if fabric.global_rank else []
+    with (
+        torch.random.fork_rng(devices=[]),
+        together(),
+    ):  # randomness of the step and process alone
+        torch.manual_seed(seeded(run.seed, "loss", run.step, *apart).initial_seed())
         if averages is None:
             mean = engine.gradient(run.learner, share, fabric.autocast)
         else:

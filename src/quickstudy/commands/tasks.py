@@ -120,6 +120,10 @@ def learned(learner: str, support: Path, label: str | None, column: str | None) 
     if learner == "table" and look_like_measures(examples.labels):
         out.print(f"the labels are numbers, not names: {SHIPPED_FOR_NUMBERS} learns them instead of {learner}.")
         ready = opened(SHIPPED_FOR_NUMBERS)
+    elif not tells_numbers(ready) and look_like_measures(examples.labels):
+        out.print(
+            "the labels look like measures, and are taken for names of classes: numbers are learned of tables alone."
+        )
     if tells_numbers(ready):
         return FewShotRegressor(ready).fit(examples.items, as_targets(examples, support)), examples
     return FewShotClassifier(ready).fit(examples.items, examples.labels), examples

@@ -147,7 +147,8 @@ def as_seen(image: Image.Image) -> Image.Image:
 def opened_image(picture: Any) -> Image.Image:
     """A picture, of which perhaps only the head has been read yet; errors are those of `UNREADABLE`."""
     if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
+        picture = picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture
+        if picture.dtype != np.uint8 or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[-1] in (3, 4))):
             raise ValueError(
                 f"an array of {picture.dtype} of shape {list(picture.shape)}; needed bytes (uint8) of shape "
                 f"[height, width] or [height, width, 3]"
@@ -155,6 +156,10 @@ def opened_image(picture: Any) -> Image.Image:
         return Image.fromarray(picture)
     if isinstance(picture, Image.Image):
         return picture.copy()
+    if not isinstance(picture, (str, os.PathLike, bytes)) and not hasattr(picture, "read"):
+        raise ValueError(
+            f"a {type(picture).__name__}; needed a path, bytes, a PIL picture or an array of bytes (uint8)"
+        )
     return Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
 
 

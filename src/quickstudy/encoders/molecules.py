@@ -48,6 +48,9 @@ class MoleculeEncoder:
         self.descriptors = [compute for _, compute in Descriptors.descList]
         self.kept = Kept(self._embed)
 
+    def __reduce__(self) -> tuple[type, tuple]:
+        return type(self), ()  # RDKit's generator cannot be pickled: it is made anew
+
     def __call__(self, molecules: Sequence[Any]) -> Float[Tensor, "molecule d"]:
         """Vectors of molecules given as SMILES: 2,048 counts, then the descriptors.
 

@@ -92,10 +92,11 @@ def fitted(values: np.ndarray) -> Column:
     """What the values of a column say of it: it is one of numbers if all that are there can be read as such."""
     numbers = as_numbers(values)
     if numbers is None:
-        levels = sorted({str(value) for value in values if not missing(value)})
+        levels = sorted({name_of(value) for value in values if not missing(value)})
         median = 0.0
     else:
-        levels, known = None, numbers[~np.isnan(numbers)]
+        known = numbers[~np.isnan(numbers)]
+        levels = None if len(known) else [""]  # of a column without a value, anything may follow, and tells nothing
         median = float(np.median(known)) if len(known) else 0.0
     x = spread_out(values, Column(levels, median, [], []))
     varies = np.ptp(x, axis=0) > 0  # of 0.1, three times, the deviation is not quite zero
@@ -105,13 +106,18 @@ def fitted(values: np.ndarray) -> Column:
 def spread_out(values: np.ndarray, column: Column) -> np.ndarray:
     """A column's numbers, or an indicator of each of its levels: [rows, 1 or levels]."""
     if column.levels is not None:
-        names = np.array([str(value) for value in values], dtype=object)
+        names = np.array([name_of(value) for value in values], dtype=object)
         return np.stack([names == level for level in column.levels], 1).astype(float)
     numbers = as_numbers(values)
     if numbers is None:
         wrong = next(value for value in values if not missing(value) and as_numbers(np.array([value], object)) is None)
         raise ValueError(f"a column that held numbers in the support set holds {wrong!r} now; leave the row out.")
     return np.where(np.isnan(numbers), column.median, numbers)[:, None]
+
+
+def name_of(value: Any) -> str:
+    """A category's name: that of 1.0 is that of 1, as a column of whole numbers with a gap is one of floats."""
+    return str(int(value)) if isinstance(value, float | np.floating) and value.is_integer() else str(value)
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:

@@ -21,7 +21,6 @@ class ABML(MetaLearner):
     Across tasks the mean and standard deviation of every weight are learned: the prior. A task is remembered by its
     own, after descent from the prior on the free energy of its support set: minus the mean log-likelihood, plus
     kl_weight times the divergence from the prior. A prediction is the mixture over networks drawn from them.
-
     Their noise is new while training and fixed when evaluating. It deviates from the paper: no prior over the prior,
     and the divergence has one constant weight, where the bound (eq. 5) has 1 / examples, lowered in the inner loop.
 
@@ -35,6 +34,8 @@ class ABML(MetaLearner):
         first_order: Leave the second derivatives out.
         likelihood: `categorical` or `gaussian`.
     """
+
+    stochastic = True
 
     def __init__(
         self,
@@ -56,14 +57,14 @@ class ABML(MetaLearner):
 
     def adapt(self, support: Examples) -> Weights:
         noise = self._noise()
-        descent = partial(descend, steps=self.inner_steps, lr=self.inner_lr, first_order=self.first_order)
 
         def solve(objective: Objective, prior: Weights, strategy: Strategy) -> Weights:
             def free_energy(posterior: Weights) -> Tensor:
                 expected = sum(objective(drawn(posterior, one)) for one in noise) / len(noise)
                 return expected + self.kl_weight * divergence(posterior, prior)
 
-            return descent(free_energy, prior, strategy)
+            how = {"lr": self.inner_lr, "first_order": self.first_order}
+            return descend(free_energy, prior, strategy, steps=self.inner_steps, **how)
 
         return adapt_weights(self.net, self._prior(), support, self.likelihood, solve)
 
@@ -91,8 +92,7 @@ class ABML(MetaLearner):
 
     def _noise(self) -> list[Weights]:
         """Standard normal noise for every weight, for each network to draw."""
-        generator = None if self.training else torch.Generator().manual_seed(0)
-        draw = partial(torch.randn, generator=generator)
+        draw = partial(torch.randn, generator=None if self.training else torch.Generator().manual_seed(0))
         return [{n: draw(w.shape).to(w) for n, w in self.net.named_parameters()} for _ in range(self.samples)]
 
 

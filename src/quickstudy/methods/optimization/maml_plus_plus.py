@@ -94,7 +94,7 @@ class MAMLPlusPlus(MetaLearner):
         for step in range(self.inner_steps):
             if step:
                 later = zip(self.norms, self.later_norms, strict=True)
-                norms = {name: w[step - 1].expand_as(initial[name]) for name, w in later}
+                norms = {name: w[step - 1].expand_as(initial[name]).clone() for name, w in later}
             here = lambda w, norms=norms: objective({**w, **norms})  # noqa: E731
             gradients = gradient(here, weights, self.progress < self.first_order_until)
             rated = zip(weights.items(), self.rates[step], strict=True)
