@@ -3,6 +3,7 @@ import pickle
 import pytest
 import torch
 from learners import learner, mlp
+from torch import nn
 
 import quickstudy as qs
 
@@ -85,3 +86,16 @@ def test_a_learner_inside_another_is_told_apart_too(tmp_path):
     qs.load_learner(wrapped(qs.MAML), tmp_path / "maml.safetensors")
     with pytest.raises(ValueError, match=r"holds a TaskNormalized\(MAML\), not a TaskNormalized\(IMAML\)"):
         qs.load_learner(wrapped(qs.IMAML), tmp_path / "maml.safetensors")
+
+
+def test_tied_weights_are_saved_and_are_tied_again(tmp_path):
+    def tied():
+        net = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Linear(4, 4))
+        net[2].weight = net[1].weight
+        return qs.PrototypicalNetwork(net)
+
+    one, other = tied(), tied()
+    qs.save_learner(one, tmp_path / "learner.safetensors")
+    qs.load_learner(other, tmp_path / "learner.safetensors")
+    torch.testing.assert_close(other.state_dict(), one.state_dict(), rtol=0, atol=0)
+    assert other.encoder[1].weight is other.encoder[2].weight

@@ -4,7 +4,7 @@ from learners import learner, tasks_for
 from scipy.optimize import minimize_scalar
 
 import quickstudy as qs
-from quickstudy.confidence import least_of_most, nats
+from quickstudy.confidence import least_of_most, likeliest_temperature, nats
 from quickstudy.scores import tempered
 from quickstudy.seeds import seeded
 
@@ -158,3 +158,11 @@ def test_answering_the_surest_alone_is_told_from_the_bins():
     assert accuracies[0] > accuracies[-1] + 0.2  # an honest forecaster is right where it is sure
     count, _, correct = found.bins[-1].tolist()
     assert (shares[0], accuracies[0]) == pytest.approx((count / found.bins[:, 0].sum().item(), correct / count))
+
+
+def test_a_right_class_that_was_called_impossible_moves_no_temperature():
+    logits = torch.randn(400, 5, generator=seeded(0)).double() * 6
+    y = torch.multinomial((logits / 2).softmax(-1), 1, generator=seeded(1))[:, 0]
+    impossible = torch.cat([logits, torch.tensor([[0.0, 0, 0, 0, -torch.inf]])]), torch.cat([y, torch.tensor([4])])
+    assert likeliest_temperature([impossible]) == pytest.approx(likeliest_temperature([(logits, y)]), rel=1e-4)
+    assert 1.5 < likeliest_temperature([impossible]) < 49

@@ -1,8 +1,10 @@
+from typing import NamedTuple
+
 import pytest
 import torch
 
 import quickstudy as qs
-from quickstudy.contract import negative_log_likelihood
+from quickstudy.contract import memory_of, negative_log_likelihood, parts_of
 
 X = torch.zeros(2, 3, 4)
 
@@ -58,3 +60,34 @@ def test_minus_the_gaussian_log_likelihood_is_the_squared_error_up_to_a_constant
     nats = -qs.gaussian(mean).log_prob(y)
     constant = 4 * 0.5 * torch.log(torch.tensor(torch.pi))  # log sqrt(2 pi / 2) per dimension
     torch.testing.assert_close(nats, (mean - y).square().sum(-1) + constant)
+
+
+class Pair(NamedTuple):
+    mean: torch.Tensor
+    spread: torch.Tensor
+
+
+@pytest.mark.parametrize("memory", [torch.ones(2), (torch.ones(2), torch.zeros(2)), {"b": torch.ones(2)}])
+def test_a_memory_of_every_kind_comes_back(memory):
+    kind, parts = parts_of(memory)
+    again = memory_of(kind, dict(sorted(parts.items())))
+    assert type(again) is type(memory)
+    torch.testing.assert_close(again, memory)
+
+
+def test_a_named_memory_keeps_its_names_and_their_order(tmp_path):
+    qs.save_memory(Pair(torch.ones(2), torch.zeros(2)), tmp_path / "memory.safetensors")
+    mean, spread = again = qs.load_memory(tmp_path / "memory.safetensors")
+    assert again.mean is mean
+    assert mean.eq(1).all()
+    assert spread.eq(0).all()
+
+
+def test_a_distribution_that_is_none_for_each_target_is_refused():
+    query = qs.Examples(torch.zeros(2, 5, 1), torch.zeros(2, 5, 1), ways=None)
+    wrong = torch.distributions.Normal(torch.zeros(2, 5, 1), 1.0)
+    with pytest.raises(
+        ValueError, match=r"a Normal of batch shape \[2, 5, 1\] was predicted; needed is one distribution"
+    ):
+        negative_log_likelihood(wrong, query)
+    assert negative_log_likelihood(qs.gaussian(torch.zeros(2, 5, 1)), query).shape == (2,)

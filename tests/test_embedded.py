@@ -1,9 +1,10 @@
 import pytest
 import torch
-from learners import ROWS, learner, tasks_for, toy_data
+from learners import ROWS, learner, mlp, tasks_for, toy_data
 
 import quickstudy as qs
 from quickstudy import embedded
+from quickstudy.engine import without_encoder
 from quickstudy.tasks import Augmented, flip
 
 ONCE = [name for name, row in ROWS.items() if row.build().embedding and not row.build().transductive]
@@ -53,3 +54,19 @@ def test_a_learner_whose_examples_see_each_other_embeds_every_task_anew():
     assert one.transductive
     tasks = tasks_for("protonet-batch")
     assert torch.equal(scores(one, tasks), scores(one, tasks))
+
+
+class Asks(qs.PrototypicalNetwork):
+    """Asks its encoder for more than embeddings."""
+
+    def predict(self, memory, x):
+        assert self.encoder.out_features == 8
+        return super().predict(memory, x)
+
+
+def test_what_stands_for_an_encoder_tells_what_the_encoder_told():
+    one = Asks(mlp(256, 8)).eval()
+    found = qs.evaluate(one, tasks_for("protonet"), episodes=200, engine=qs.Engine("loop", 20, 1))
+    assert len(found.scores["accuracy"]) == 200
+    with pytest.raises(AttributeError):
+        without_encoder(one, "encoder").encoder.nothing  # noqa: B018

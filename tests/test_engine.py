@@ -9,7 +9,7 @@ from test_maml import double
 from torch import nn
 
 import quickstudy as qs
-from quickstudy.engine import candidates, growing, probe, replica, undivided
+from quickstudy.engine import candidates, channels_last, growing, probe, replica, undivided
 from quickstudy.inner_loop import running_by
 from quickstudy.stacked import Unsuited, stacked_call
 
@@ -299,3 +299,61 @@ def test_statistics_of_an_evaluated_network_are_stacked_too():
     net.eval()
     x = torch.rand(3, 4, 1, 16, 16)
     torch.testing.assert_close(stacked_call(net, {}, x), torch.stack([net(task) for task in x]))
+
+
+def test_a_replica_has_the_modules_in_its_lists_its_parametrizations_and_the_hooks_of_its_gradients():
+    net = nn.Sequential(nn.Linear(4, 4), nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)))
+    net.order = [net[0]]
+    net[0].weight.register_hook(torch.zeros_like)
+    twin = replica(net, {})
+    assert twin.order[0] is twin[0] is not net[0]
+    x = torch.randn(2, 4)
+    torch.testing.assert_close(twin(x), net(x), rtol=0, atol=0)
+    twin(x).sum().backward()
+    assert twin[0].weight.grad.eq(0).all()
+    assert twin[0].bias.grad.ne(0).any()
+
+
+class Mine(nn.Linear):
+    def forward(self, input):
+        return 2 * super().forward(input)
+
+
+def hooked() -> nn.Linear:
+    layer = nn.Linear(256, 3)
+    layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return layer
+
+
+@pytest.mark.parametrize(
+    "layer", [hooked, lambda: Mine(256, 3), lambda: nn.utils.parametrizations.weight_norm(nn.Linear(256, 3))]
+)
+def test_layers_that_are_not_the_usual_ones_are_looped_over_unless_stacking_is_asked_for(layer):
+    net = nn.Sequential(nn.Flatten(), layer())
+    one, episodes = qs.MAML(net, inner_lr=0.1, inner_steps=2).eval(), episodes_for("maml")
+    with running_by("loop"):
+        expected = one.predict(one.adapt(episodes.support), episodes.query.x).logits
+    found = one.predict(one.adapt(episodes.support), episodes.query.x).logits
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    with pytest.raises(Unsuited), running_by("stacked"):
+        one.adapt(episodes.support)
+
+
+def test_kernels_that_a_convolution_looks_at_in_its_own_way_are_left_as_they_lie():
+    class Standardised(nn.Conv2d):
+        def forward(self, input):
+            return self._conv_forward(
+                input, self.weight - self.weight.view(len(self.weight), -1).mean(1)[:, None, None, None], self.bias
+            )
+
+    one = qs.PrototypicalNetwork(nn.Sequential(Standardised(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten()))
+    channels_last(one)
+    mine, usual = one.encoder[0].weight, one.encoder[1].weight
+    assert mine.is_contiguous()
+    assert usual.is_contiguous(memory_format=torch.channels_last)
+    assert not usual.is_contiguous()
+
+
+def test_a_loss_that_draws_random_numbers_is_computed_by_one_thread():
+    assert undivided(learner("abml").train()) == "whole"
+    assert undivided(learner("abml").eval()) is None

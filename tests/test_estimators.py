@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 import quickstudy as qs
+from quickstudy import estimator_inputs
 from quickstudy.catalogue import Setting, build
 from quickstudy.conformal import sets, share_less_unlike, unlike_of
 from quickstudy.inputs import pixels
@@ -275,3 +278,55 @@ def test_items_that_are_no_list_are_told():
         one.fit([], [])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         one.fit(["a.png"], [1, 2])
+
+
+def test_a_fitted_classifier_can_be_pickled_with_a_learner_of_your_own_and_of_molecules():
+    data = toy_data(3, 4)
+    rows = data.x.flatten(1).float().numpy()
+    own = qs.FewShotClassifier(qs.PrototypicalNetwork(nn.Linear(256, 8))).fit(rows, data.y.numpy())
+    molecules = qs.FewShotClassifier("molecules").fit(["CCO", "CCCO", "CCN", "CCCN"], ["o", "o", "n", "n"])
+    for few, asked in ((own, rows), (molecules, ["CO", "CN"])):
+        again = pickle.loads(pickle.dumps(few))
+        np.testing.assert_array_equal(again.predict_proba(asked), few.predict_proba(asked))
+
+
+def test_many_queries_are_asked_for_in_parts_with_the_same_answers(monkeypatch):
+    x, y = load_wine(return_X_y=True)
+    few = qs.FewShotClassifier("table").fit(x[::12], y[::12])
+    numbers = qs.FewShotRegressor().fit(x[::12, 1:], x[::12, 0])
+    whole = few.predict_proba(x), few.answer(x), numbers.predict(x[:, 1:], return_std=True)
+    monkeypatch.setattr(estimator_inputs, "AT_ONCE", 50)
+    np.testing.assert_allclose(few.predict_proba(x), whole[0], atol=1e-6)
+    np.testing.assert_allclose(few.answer(x).none_of_these, whole[1].none_of_these, atol=1e-6)
+    np.testing.assert_allclose(numbers.predict(x[:, 1:], return_std=True), whole[2], atol=1e-4)
+    assert [len(part) for part in estimator_inputs.parts(few.ready_.learner, torch.zeros(120, 2))] == [50, 50, 20]
+    together = qs.MAML(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, track_running_stats=False)))
+    assert [len(part) for part in estimator_inputs.parts(together, torch.zeros(120, 2))] == [120]
+
+
+def test_later_labels_are_of_the_kind_of_the_first():
+    x, y = load_iris(return_X_y=True)
+    few = qs.FewShotClassifier("table").fit(x[::10], y[::10])
+    for wrong, said in (
+        (["cat"], "labels so far are such as 0; cat is of another kind"),
+        ([0.5], "Unknown label type"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            few.partial_fit(x[:1], wrong)
+    with pytest.raises(ValueError, match="contains NaN"):
+        few.partial_fit(x[:1], [np.nan])
+    assert few.classes_.tolist() == [0, 1, 2]
+
+
+def test_of_a_frame_with_several_columns_no_text_is_chosen():
+    texts = pd.DataFrame({"subject": ["hello", "hello"], "body": ["I lost my card", "what is a dollar in euros"]})
+    with pytest.raises(ValueError, match="texts stand in one column; of subject, body, pass the one of them"):
+        qs.FewShotClassifier("text").fit(texts, ["lost", "rate"])
+    few = qs.FewShotClassifier("text").fit(texts[["body"]], ["lost", "rate"])
+    assert few.predict(texts["body"]).tolist() == ["lost", "rate"]
+
+
+def test_a_frame_may_hold_numbers_and_dates():
+    days = pd.to_datetime(["2026-01-01", "2026-01-02", "2026-01-01", "2026-01-02"])
+    frame = pd.DataFrame({"size": [1.0, 1.0, 1.0, 1.0], "day": days})
+    assert qs.FewShotClassifier("table").fit(frame, list("abab")).predict(frame).tolist() == list("abab")

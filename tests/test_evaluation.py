@@ -189,3 +189,12 @@ def test_rankings_of_many_classes_are_the_mean_of_each_against_the_others():
     assert qs.roc_auc(predicted, qs.Examples(torch.zeros(1, 7, 1), y, 3)).item() == pytest.approx(expected)
     with pytest.raises(TypeError, match="classes are ranked by their probabilities; Independent has none"):
         qs.roc_auc(qs.gaussian(torch.zeros(1, 7, 1)), qs.Examples(torch.zeros(1, 7, 1), torch.zeros(1, 7, 1)))
+
+
+def test_answers_too_sure_for_single_precision_are_still_ranked():
+    y, margins = torch.tensor([[0, 0, 0, 1, 1, 1]]), torch.tensor([20.0, 25, 30, 35, 40, 45])
+    query = qs.Examples(torch.zeros(1, 6, 1), y, 2)
+    sure = Categorical(logits=torch.stack([torch.zeros(6), margins], -1)[None])
+    assert sure.probs[0, 1:, 1].eq(1).all()
+    assert qs.roc_auc(sure, query).item() == 1
+    assert qs.delta_auprc(sure, query).item() == pytest.approx(0.5)

@@ -64,6 +64,8 @@ def test_of_sixteen_bits_the_upper_eight_are_seen(mode, tmp_path):
         (b"no picture", "cannot identify image file"),
         (np.zeros((4, 4)), "an array of float64 of shape \\[4, 4\\]; needed bytes"),
         (np.zeros((4, 4, 3, 1), dtype=np.uint8), "an array of uint8 of shape \\[4, 4, 3, 1\\]"),
+        (np.zeros((3, 5, 5), dtype=np.uint8), "an array of uint8 of shape \\[3, 5, 5\\]"),
+        (torch.zeros(4, 4), "a Tensor; needed a path, bytes, a PIL picture or an array of bytes"),
         (Image.new("1", (10_000, 6_000)), "it has 10000 x 6000 pixels, more than 50,000,000"),
     ],
 )
@@ -78,3 +80,8 @@ def test_part_of_a_picture_is_told():
     half_and_half("RGB").resize((200, 200)).save(file := io.BytesIO(), "png")
     with pytest.raises(ValueError, match="mine is not a readable picture"):
         read_image(file.getvalue()[:200], "mine", 20)
+
+
+def test_an_array_of_one_channel_is_grey():
+    grey = np.random.default_rng(0).integers(0, 256, (20, 20), dtype=np.uint8)
+    assert torch.equal(read_image(grey[..., None], "grey", 20), read_image(grey, "grey", 20))

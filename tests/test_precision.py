@@ -36,3 +36,8 @@ def test_a_precision_that_there_is_not_is_refused():
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="tf32 is a mode of NVIDIA GPUs"):
             processes(1, 4, "tf32")
+
+
+def test_distances_far_from_the_origin_are_as_near_it():
+    a, b = torch.randn(1, 6, 16), torch.randn(1, 4, 16)
+    torch.testing.assert_close(squared_distances(a + 10_000, b + 10_000), squared_distances(a, b), rtol=0, atol=0.2)

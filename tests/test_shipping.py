@@ -10,6 +10,7 @@ from torch import nn
 import quickstudy as qs
 from quickstudy.catalogue import Setting, build
 from quickstudy.checkpoint import load_tensors, save_tensors
+from quickstudy.contract import parts_of
 from quickstudy.runs import begin, keep_tuned, learner_about
 from quickstudy.training import KEPT
 
@@ -153,3 +154,19 @@ def test_what_cannot_be_right_is_refused(tmp_path):
     save_tensors(tmp_path / "old.safetensors", tensors, {**about, "hash": "0" * 64})
     with pytest.raises(ValueError, match="by another version of this learner, which would misread it"):
         qs.load_task(tmp_path / "old.safetensors")
+
+
+def test_a_memory_with_fewer_axes_than_an_example_holds_none_of_them(tmp_path):
+    x, y = torch.rand(4, 1, 64, 64).numpy(), [0, 0, 1, 1]
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 64))
+    encoder.out_features = 64
+    few = qs.FewShotClassifier(qs.ALPaCA(encoder)).fit(x, y)
+    qs.save_task(few, tmp_path / "task.safetensors")
+    assert not load_tensors(tmp_path / "task.safetensors")[1]["holds_examples"]
+
+
+def test_a_memory_shares_no_numbers_with_the_learner_that_goes_on_learning():
+    learner = build("maml++", Setting(size=28, ways=2)).eval()
+    memory = learner.adapt(qs.Examples(torch.rand(1, 4, 1, 28, 28), torch.tensor([[0, 0, 1, 1]]), 2))
+    own = {p.untyped_storage().data_ptr() for p in learner.parameters()}
+    assert all(part.untyped_storage().data_ptr() not in own for part in parts_of(memory)[1].values())

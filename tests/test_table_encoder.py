@@ -83,3 +83,17 @@ def test_it_survives_json():
 def test_text_where_numbers_were_is_named():
     with pytest.raises(ValueError, match="a column that held numbers in the support set holds 'red' now"):
         TableEncoder.fit(np.array([[1.0], [2.0]]))(np.array([["red"]], dtype=object))
+
+
+def test_a_column_without_a_value_tells_nothing_whatever_follows():
+    few = np.array([[1.0, None], [2.0, ""], [4.0, None]], dtype=object)
+    encoder = TableEncoder.fit(few)
+    more = np.array([[2.0, "vip"], [2.0, 7], [2.0, None]], dtype=object)
+    torch.testing.assert_close(encoder(more), encoder(few[1:2]).expand(3, -1), rtol=0, atol=0)
+
+
+def test_a_whole_number_is_the_same_category_with_a_point_and_without():
+    encoder = TableEncoder.fit(np.array([[1], [2], ["A"]], dtype=object))
+    whole, point = (encoder(np.array([[one], [two]], dtype=object)) for one, two in ((1, 2), (1.0, np.float64(2))))
+    torch.testing.assert_close(whole, point, rtol=0, atol=0)
+    assert not whole[0].eq(whole[1]).all()

@@ -2,11 +2,12 @@
 
 import hashlib
 import operator
+from typing import SupportsIndex
 
 import torch
 
 
-def seeded(seed: int, *counters: int | str) -> torch.Generator:
+def seeded(seed: SupportsIndex, *counters: SupportsIndex | str) -> torch.Generator:
     """A random generator that is a function of a seed and counters, such as the step.
 
     Example:

@@ -1,7 +1,6 @@
 """Meta-training: a function that yields its progress, on one process or many, and can be stopped and resumed."""
 
 import math
-import operator
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -143,7 +142,7 @@ def train(
     optimizer = optimizer or torch.optim.Adam(trainable, lr=1e-3)
     fabric.to_device(learner)
     channels_last(learner)
-    run = RunState(learner, optimizer, scheduler, operator.index(seed), fabric.world_size)
+    run = RunState(learner, optimizer, scheduler, seed, fabric.world_size)
     folder = None if out is None else Path(out)
     if folder and resume and (folder / LAST).exists():
         run.load(folder / LAST)

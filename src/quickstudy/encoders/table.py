@@ -83,6 +83,10 @@ class TableEncoder:
         return cls([Column(**column) for column in finite])
 
 
+NEVER = "\ue000"
+"""A category that no value has."""
+
+
 def mean_and_scale(targets: Float[np.ndarray, " row"]) -> tuple[float, float]:
     """The mean and the standard deviation of a support set's targets; 1 for the latter where all are alike."""
     return float(targets.mean()), float(targets.std()) if np.ptp(targets) > 0 else 1.0
@@ -96,7 +100,7 @@ def fitted(values: np.ndarray) -> Column:
         median = 0.0
     else:
         known = numbers[~np.isnan(numbers)]
-        levels = None if len(known) else [""]  # of a column without a value, anything may follow, and tells nothing
+        levels = None if len(known) else [NEVER]  # after a column without a value may come anything, and tells nothing
         median = float(np.median(known)) if len(known) else 0.0
     x = spread_out(values, Column(levels, median, [], []))
     varies = np.ptp(x, axis=0) > 0  # of 0.1, three times, the deviation is not quite zero
