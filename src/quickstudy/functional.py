@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+CONTAINERS = (dict, list, tuple)
+HOLDERS = (*CONTAINERS, MethodType, nn.Module, Tensor)
+"""What a module, or one of its parameters, may be in or be."""
+
 
 def functional(net: nn.Module) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
     """The network as a function of some of its weights, by name, and of its input; other weights are its own.
@@ -54,10 +58,14 @@ def twin(value: Any, seen: dict[int, Any], parameter: Callable[[nn.Parameter], n
         return seen[id(value)]
     if isinstance(value, nn.Module) and not isinstance(value, torch.jit.ScriptModule):
         new = seen[id(value)] = object.__new__(type(value))
-        new.__dict__.update({name: twin(part, seen, parameter) for name, part in vars(value).items()})
+        new.__dict__.update(vars(value))
+        holding = [item for item in vars(value).items() if isinstance(item[1], HOLDERS) and item[0] != "_buffers"]
+        new.__dict__.update({name: twin(part, seen, parameter) for name, part in holding})
         return new
     if isinstance(value, nn.Parameter):
         return seen.setdefault(id(value), parameter(value))
+    if isinstance(value, CONTAINERS) and not value:
+        return value
     for kind in (dict, OrderedDict):
         if type(value) is kind:
             return kind((name, twin(part, seen, parameter)) for name, part in value.items())
