@@ -147,6 +147,15 @@ def test_labels_that_are_measures_are_learned_as_numbers_and_that_is_said(monkey
     assert not (tmp_path / "task.onnx").exists()
 
 
+def test_measures_of_molecules_are_said_to_be_taken_for_classes(monkeypatch, capsys, tmp_path):
+    few, new = tmp_path / "few.csv", tmp_path / "new.csv"
+    few.write_text("smiles,pIC50\nCCO,1.5\nCCCO,0.25\nCCN,1.75\nCCCN,3.1\n")
+    new.write_text("smiles\nCO\n")
+    code, out, _ = run(monkeypatch, capsys, "predict", "molecules", str(few), str(new))
+    assert code == 0
+    assert "labels look like measures, and are taken for names of classes" in out
+
+
 def test_a_label_that_is_no_number_is_named_by_its_row_and_whole_numbers_are_names(monkeypatch, capsys, tmp_path):
     support = csv(tmp_path / "few.csv", slice(None, None, 9))
     words = ["adapt", "table-regression", support, "--label", "kind", "--out", str(tmp_path / "task")]

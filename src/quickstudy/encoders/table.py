@@ -114,8 +114,12 @@ def spread_out(values: np.ndarray, column: Column) -> np.ndarray:
         return np.stack([names == level for level in column.levels], 1).astype(float)
     numbers = as_numbers(values)
     if numbers is None:
-        wrong = next(value for value in values if not missing(value) and as_numbers(np.array([value], object)) is None)
-        raise ValueError(f"a column that held numbers in the support set holds {wrong!r} now; leave the row out.")
+        none = (n for n, one in enumerate(values) if not missing(one) and as_numbers(np.array([one], object)) is None)
+        place = next(none)
+        raise ValueError(
+            f"a column that held numbers in the support set holds {values[place]!r} now, in row {place + 1}; leave that "
+            f"row out."
+        )
     return np.where(np.isnan(numbers), column.median, numbers)[:, None]
 
 
