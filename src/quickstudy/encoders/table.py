@@ -117,8 +117,8 @@ def spread_out(values: np.ndarray, column: Column) -> np.ndarray:
         none = (n for n, one in enumerate(values) if not missing(one) and as_numbers(np.array([one], object)) is None)
         place = next(none)
         raise ValueError(
-            f"a column that held numbers in the support set holds {values[place]!r} now, in row {place + 1}; leave that "
-            f"row out."
+            f"a column that held numbers in the support set holds {values[place]!r} now, in row {place + 1}; "
+            f"leave that row out."
         )
     return np.where(np.isnan(numbers), column.median, numbers)[:, None]
 
