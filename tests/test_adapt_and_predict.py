@@ -1,9 +1,11 @@
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_wine
 
@@ -290,3 +292,32 @@ def test_wrong_use_is_told_in_one_line_and_nothing_is_written(monkeypatch, capsy
     assert code == 2
     assert "knows no names of columns" in err.replace("\n", " ")
     assert not (tmp_path / "a.json").exists()
+
+
+def test_a_column_without_a_name_is_left_out_and_that_is_said(monkeypatch, capsys, tmp_path):
+    frame = pd.DataFrame(X[:, :3], columns=["a", "b", "c"]).assign(kind=[f"k{y}" for y in Y])
+    for name, rows in (("few.csv", frame[::9]), ("new.csv", frame[1::9])):
+        rows.to_csv(tmp_path / name)
+    words = ["predict", "table", str(tmp_path / "few.csv"), str(tmp_path / "new.csv")]
+    code, out, _ = run(monkeypatch, capsys, *words)
+    assert code == 0
+    assert "learned from: a, b, c; left out: a column without a name" in out
+
+
+def test_labels_that_are_whole_are_the_same_with_a_point(monkeypatch, capsys, tmp_path):
+    few, new = tmp_path / "few.csv", tmp_path / "new.parquet"
+    pd.DataFrame({"a": X[::9, 0], "kind": Y[::9]}).to_csv(few, index=False)
+    pd.DataFrame({"a": X[::9, 0], "kind": [None, *map(float, Y[9::9])]}).to_parquet(new)
+    code, out, _ = run(monkeypatch, capsys, "predict", "table", str(few), str(new), "--label", "kind")
+    assert code == 0
+    assert not re.search(r" 0 of \d+ labels right", out)
+
+
+def test_files_as_spreadsheets_write_them_are_read_or_told(tmp_path):
+    (tmp_path / "latin.csv").write_bytes("caf\xe9,kind\n1,x\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin.csv is no text in UTF-8; save it again as that"):
+        read_rows(tmp_path / "latin.csv")
+    (tmp_path / "lines.jsonl").write_text('{"text": "one\u2028two", "kind": "x"}\n', encoding="utf-8-sig")
+    assert read_rows(tmp_path / "lines.jsonl").values.tolist() == [["one\u2028two", "x"]]
+    (tmp_path / "tabs.tsv").write_text("dose, mg\tweight, kg\n1\t2\n")
+    assert read_rows(tmp_path / "tabs.tsv").names == ["dose, mg", "weight, kg"]

@@ -247,14 +247,14 @@ def test_blank_pictures_are_not_nearly_the_same(folder):
 def test_pictures_unlike_most_are_told(folder):
     with Image.open(folder / "d0" / "0.png") as picture:
         picture.transpose(Image.Transpose.ROTATE_90).convert("RGBA").resize((31, 32)).save(folder / "d0" / "odd.png")
-        picture.transpose(Image.Transpose.ROTATE_180).save(folder / "d0" / "other.bmp")
+        picture.transpose(Image.Transpose.ROTATE_180).save(folder / "d0" / "other.gif")
         (folder / "d0" / "notes.txt").write_text("not a picture, nor said to be one")
     checked = check_pictures(folder)
     assert [f.detail for f in checked.findings if f.kind == "odd"] == [
         "size 31x32, and of most 32x32",
         "colours RGBA, and of most L",
     ]
-    assert told(checked, "unread") == [("d0/other.bmp",)]
+    assert told(checked, "unread") == [("d0/other.gif",)]
 
 
 def run_folder(tmp_path) -> Path:

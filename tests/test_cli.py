@@ -209,6 +209,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(monkeypatch, capfd, folder, 
         ("train", "--validation-episodes", 1, "--validation-episodes is at least 2, not 1."),
         ("train", "--image-size", 0, "--image-size is at least 1, not 0."),
         ("train", "--devices", 3, "--batch 16 cannot be shared out evenly over 3 processes."),
+        ("train", "--engine", "loop:1:2:3", "--engine is auto or STRATEGY:CHUNK:WORKERS, such as loop:1:2; not"),
         ("compare", "--episodes", 1, "--episodes is at least 2, not 1."),
     ],
 )
@@ -342,3 +343,41 @@ def wait_for(path: Path, seconds: float = 60) -> None:
     while not path.exists():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_a_resumed_comparison_has_the_same_pictures_and_as_many_validation_tasks(monkeypatch, capfd, folder, tmp_path):
+    about = [
+        "compare",
+        "--data",
+        folder,
+        "--methods",
+        "protonet",
+        "--ways",
+        2,
+        "--episodes",
+        6,
+        "--out",
+        tmp_path / "out",
+    ]
+    assert quickstudy(monkeypatch, capfd, *about, *TINY)[0] == 0
+    for option, value, name in (("--image-size", 20, "size"), ("--validation-episodes", 5, "validation_episodes")):
+        again = [*about, *TINY, "--resume", option, value]
+        assert f"holds a run with {name}" in refused(monkeypatch, capfd, tmp_path, *again)
+
+
+def test_pictures_of_another_size_are_refused_wherever_they_come_from(monkeypatch, capfd, folder, tmp_path):
+    packed = tmp_path / "packed.arrow"
+    assert quickstudy(monkeypatch, capfd, "data", "pack", folder, "--out", packed, "--image-size", 20)[0] == 0
+    assert train(monkeypatch, capfd, folder, tmp_path / "run")[0] == 0
+    for other, said in (
+        (packed, "has colour pictures of 20 pixels, not 3 x 16"),
+        ("digits", "grey pictures of 28 pixels"),
+    ):
+        assert said in refused(monkeypatch, capfd, tmp_path, "evaluate", tmp_path / "run", "--data", other)
+
+
+def test_files_are_not_written_over_what_was_learned_from(monkeypatch, capfd, tmp_path):
+    (tmp_path / "few.csv").write_text("a,kind\n1,x\n2,y\n")
+    again = ["adapt", "table", tmp_path / "few.csv", "--out", tmp_path / "few.csv"]
+    assert "holds the labelled examples; name another file by --out" in refused(monkeypatch, capfd, tmp_path, *again)
+    assert (tmp_path / "few.csv").read_text().startswith("a,kind")

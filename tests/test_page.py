@@ -1,10 +1,12 @@
 import io
 import json
 import pickle
+import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import numpy as np
 import onnxruntime
@@ -364,7 +366,13 @@ def serve(monkeypatch, capsys, *words: str) -> tuple[dict, str]:
     import uvicorn
 
     started: dict = {}
-    monkeypatch.setattr(uvicorn, "run", lambda app, **how: started.update(how, app=app))
+
+    def bound(address, family):
+        started["address"] = address
+        return Mock(getsockname=lambda: (address[0], address[1] or 54321))
+
+    monkeypatch.setattr("quickstudy.commands.serve.socket.create_server", bound)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: started.update(app=server.config.app))
     monkeypatch.setattr("quickstudy.commands.serve.opened", lambda name: PICTURES)
     monkeypatch.setattr(sys, "argv", ["quickstudy", "serve", *words])
     with pytest.raises(SystemExit) as stop:
@@ -376,13 +384,27 @@ def serve(monkeypatch, capsys, *words: str) -> tuple[dict, str]:
 def test_serve_binds_to_this_machine_and_elsewhere_only_with_a_token(monkeypatch, capsys):
     monkeypatch.delenv("QUICKSTUDY_TOKEN", raising=False)
     started, out = serve(monkeypatch, capsys)
-    assert (started["host"], started["port"], out) == ("127.0.0.1", 8000, "http://127.0.0.1:8000/\n")
+    assert (started["address"], out) == (("127.0.0.1", 8000), "http://127.0.0.1:8000/\n")
+    assert serve(monkeypatch, capsys, "images", "--port", "0")[1] == "http://127.0.0.1:54321/\n"
     _, out = serve(monkeypatch, capsys, "images", "--host", "0.0.0.0", "--port", "9000")
     assert len(out.split("#token=")[1].split()[0]) > 40
     assert "plain HTTP" in out
     monkeypatch.setenv("QUICKSTUDY_TOKEN", "a-secret-of-my-own")
     _, out = serve(monkeypatch, capsys)
     assert out == "http://127.0.0.1:8000/#token=a-secret-of-my-own\n"
+
+
+def test_a_port_that_is_in_use_is_told(monkeypatch, capsys):
+    monkeypatch.setattr("quickstudy.commands.serve.opened", lambda name: PICTURES)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setattr(sys, "argv", ["quickstudy", "serve", "--port", str(port)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert f"nothing can listen at 127.0.0.1, port {port}" in said
+    assert "pass another --port, or --host" in said
 
 
 def test_the_missing_packages_are_named(monkeypatch):

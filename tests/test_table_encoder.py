@@ -81,7 +81,10 @@ def test_it_survives_json():
 
 
 def test_text_where_numbers_were_is_named():
-    with pytest.raises(ValueError, match="a column that held numbers in the support set holds 'red' now, in row [0-9]; leave that row out"):
+    with pytest.raises(
+        ValueError,
+        match="a column that held numbers in the support set holds 'red' now, in row [0-9]; leave that row out",
+    ):
         TableEncoder.fit(np.array([[1.0], [2.0]]))(np.array([["red"]], dtype=object))
 
 

@@ -36,7 +36,7 @@ def processes(devices: int, batch: int, precision: str = "float32") -> Fabric:
     """The processes of this command, not started yet; under torchrun or SLURM as many as those have started.
 
     Raises:
-        ValueError: A batch that cannot be shared out over them, or a precision that there is not.
+        ValueError: A batch that cannot be shared out over them, more of them than cores, or an unknown precision.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"--precision is one of {', '.join(PRECISIONS)}; not {precision!r}.")
@@ -52,6 +52,8 @@ def processes(devices: int, batch: int, precision: str = "float32") -> Fabric:
     if batch % (devices * nodes):
         raise ValueError(f"--batch {batch} cannot be shared out evenly over {devices * nodes} processes.")
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if accelerator == "cpu" and nodes == 1 and devices > (cores := os.cpu_count() or 1):
+        raise ValueError(f"--devices {devices} is more processes than there are cores, {cores}; each needs one.")
     strategy = "ddp" if devices * nodes > 1 else "auto"
     return Fabric(
         accelerator=accelerator,

@@ -8,15 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quickstudy.data.folder import SUFFIXES, class_files
+from quickstudy.data.folder import class_files, is_picture
 from quickstudy.data.rows import RowsRead, label_column, read_rows
-from quickstudy.encoders.table import missing
+from quickstudy.encoders.table import missing, name_of
 
 CONTENT = {
     "texts": ("text", "sentence", "utterance", "query", "message", "comment", "review", "title"),
     "molecules": ("smiles", "molecule", "structure", "canonical_smiles"),
 }
 """Names that a column of texts, or of molecules, usually has."""
+
+
+UNNAMED = ("", "Unnamed: 0")
+"""What the column of a frame's index is called that was written to a file."""
 
 
 class Labelled(NamedTuple):
@@ -72,22 +76,25 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
     rows = read_rows(path)
     if kind == "rows":
         label = label_column(rows, label, path)
-        examples = rows.without(label)
+        examples, unnamed = rows.without(label), [name for name in rows.names if name in UNNAMED]
+        for name in unnamed:
+            examples = examples.without(name)
         items, columns = examples.values, examples.names
     else:
-        column = content_column(rows, kind, column, label, path)
+        column, unnamed = content_column(rows, kind, column, label, path), []
         label = label_column(rows, label, path, column)
         items, columns = texts_of(rows.column(column), column, path), [column]
     labels = labels_of(rows, label)
     if None in labels:
         raise ValueError(f"{path}, row {labels.index(None) + 1}: no {label!r}. Label it, or remove the row.")
     said = f"labels: column {label!r} of {path}; learned from: {', '.join(columns)}"
+    said += "; left out: a column without a name" if unnamed else ""
     return Labelled(items, np.array(labels), columns, label, said)
 
 
 def labels_of(rows: RowsRead, label: str) -> list[str | None]:
     """The labels of rows; None where there is none."""
-    return [None if missing(value) or not str(value).strip() else str(value) for value in rows.column(label)]
+    return [None if missing(value) or not str(value).strip() else name_of(value) for value in rows.column(label)]
 
 
 def texts_of(values: np.ndarray, column: str, path: str | Path) -> list[str]:
@@ -145,7 +152,7 @@ def pictures_of(name: str) -> Queries:
         return Queries([sys.stdin.buffer.read()], [(name, None)], [None])
     path = Path(name)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        files = sorted(file for file in path.rglob("*") if is_picture(file))
         if not files:
             raise ValueError(f"{path} holds no .png or .jpg pictures.")
         inner = [file.relative_to(path).parts for file in files]

@@ -63,6 +63,7 @@ def compare_command(
         learners[name] = build(name, made.setting)
     settings = {"data": data, "methods": chosen, "encoder": encoder, "queries": queries, **task}
     settings |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr, "episodes": episodes, "precision": precision}
+    settings |= {"size": made.setting.size, "validation_episodes": validation_episodes}
     fabric = options.launcher(devices, batch, precision)
     if fabric.is_global_zero:
         begin(folder, settings, resume=resume)

@@ -40,7 +40,7 @@ def engine_named(name: str) -> Engine | None:
     strategy, *numbers = name.split(":")
     try:
         return Engine(strategy, *map(int, numbers))  # pyright: ignore[reportArgumentType]
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(
             f"--engine is auto or STRATEGY:CHUNK:WORKERS, such as loop:1:2; not {name!r} ({error})."
         ) from None

@@ -48,6 +48,13 @@ def serve_command(
         token = token or secrets.token_urlsafe(32)
     torch.set_num_threads(1)  # tasks are small, and where other work shares the cores threads would wait for each other
     app = create_app(opened(learner), name=learner, token=token)
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ValueError(
+            f"nothing can listen at {host}, port {port} ({error}); pass another --port, or --host."
+        ) from None
+    port = listening.getsockname()[1]
     named = socket.gethostname() if host in ("0.0.0.0", "::") else host
     place = f"http://{f'[{named}]' if ':' in named else named}:{port}/"
     said = [f"{place}#token={quote(token, safe='')}" if token else place]
@@ -55,4 +62,5 @@ def serve_command(
         said.append("Whoever has this address can use the page. Put a proxy with TLS before it: it speaks plain HTTP.")
     for line in said:
         out.print(Text(line), soft_wrap=True)
-    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, limit_concurrency=64)
+    config = uvicorn.Config(app, log_level="warning", server_header=False, limit_concurrency=64)
+    uvicorn.Server(config).run(sockets=[listening])

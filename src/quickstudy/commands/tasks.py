@@ -54,6 +54,8 @@ def adapt_command(
 
     Example: quickstudy adapt images examples/ --out task.safetensors
     """
+    if file.exists() and file.samefile(support):
+        raise ValueError(f"{file} holds the labelled examples; name another file by --out.")
     fitted, examples = learned(learner, support, label, column)
     if examples.columns:
         fitted.feature_names_in_ = np.array(examples.columns, dtype=object)
@@ -108,8 +110,8 @@ def predict_command(
     else:
         answers = answered(fitted, read, missed)
         about = {"classes": fitted.classes_.tolist(), "missed": missed}
-    write_json(json_file, about | {"answers": answers})
     show(answers)
+    write_json(json_file, about | {"answers": answers})
 
 
 def learned(learner: str, support: Path, label: str | None, column: str | None) -> tuple[Fitted, Labelled]:

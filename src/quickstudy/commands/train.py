@@ -54,6 +54,7 @@ def train_command(
     torch.manual_seed(seed)
     learner = build(method, made.setting)
     about = learner_about(method, made.setting) | {"data": data, "queries": queries, "within_groups": within_groups}
+    about |= {"validation_episodes": validation_episodes}
     about |= {"steps": steps, "batch": batch, "seed": seed, "lr": lr, "precision": precision}
     fabric = options.launcher(devices, batch, precision)
     if fabric.is_global_zero:
@@ -111,7 +112,6 @@ def evaluate_command(
     tasks = FewShot(classes, ways, shots, queries, within_groups=within_groups)
     with err.status(f"{episodes} episodes of {classes.name}"):
         found = evaluate(learner, tasks, episodes=episodes, seed=seed, engine=how)
-    write_json(json_file, found.results() | {"episodes_hash": found.episodes_hash}, indent=None)
     test = f"{about['method']} on {classes.name}, {tasks.ways[0]}-way {tasks.shots[0]}-shot: "
     out.print(Text.assemble(test, (str(found), "bold")))
     out.print(
@@ -119,3 +119,4 @@ def evaluate_command(
         f"ECE {found.calibration_error:.3f}, {found.adapt_seconds * 1000:.1f} ms to adapt, "
         f"transductive {'yes' if found.transductive else 'no'}, computed by {found.engine}"
     )
+    write_json(json_file, found.results() | {"episodes_hash": found.episodes_hash}, indent=None)

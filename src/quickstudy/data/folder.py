@@ -9,7 +9,7 @@ import torch
 from quickstudy.data.files import read_image
 from quickstudy.data.labelled import LabelledData
 
-SUFFIXES = {".png", ".jpg", ".jpeg"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 SPLITS = ("train", "val", "test")
 
 
@@ -34,15 +34,18 @@ def image_folder(folder: str | Path, *, size: int = 84, colour: bool = True) -> 
 
 def class_files(folder: Path) -> dict[str, list[Path]]:
     """The picture files of each class of a folder; errors are those of `image_folder`."""
-    files = {
-        path.name: sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) for path in class_folders(folder)
-    }
+    files = {path.name: sorted(p for p in path.iterdir() if is_picture(p)) for path in class_folders(folder)}
     for name, pictures in files.items():
         if not pictures:
             raise ValueError(
                 f"class {name!r} in {folder} has no .png or .jpg pictures. Add some, or remove the folder."
             )
     return files
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name is that of a picture; names with a dot in front are those of what systems leave behind."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def class_folders(folder: Path) -> list[Path]:

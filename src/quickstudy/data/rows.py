@@ -65,27 +65,30 @@ def read_rows(path: str | Path) -> RowsRead:
         if name == "-":
             read = from_csv(sys.stdin.read())
         elif kind in (".csv", ".tsv"):
-            read = from_csv(Path(path).read_text(encoding="utf-8-sig"))
+            read = from_csv(Path(path).read_text(encoding="utf-8-sig"), "\t" if kind == ".tsv" else None)
         elif kind in (".jsonl", ".ndjson"):
-            read = from_records([json.loads(line) for line in Path(path).read_text().splitlines() if line.strip()])
+            lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+            read = from_records([json.loads(line) for line in lines if line.strip()])
         elif kind == ".parquet":
             read = from_parquet(Path(path))
         else:
             raise ValueError("needed .csv, .tsv, .jsonl or .parquet")
         if not len(read.values):
             raise ValueError("it has no rows")
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} is no text in UTF-8; save it again as that (in Excel: CSV UTF-8).") from None
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{name} cannot be read as rows: {error}.") from None
     return read
 
 
-def from_csv(text: str) -> RowsRead:
-    """Rows under a line of names; separated by whatever of comma, semicolon and tab that line holds most of.
+def from_csv(text: str, delimiter: str | None = None) -> RowsRead:
+    """Rows under a line of names; unless told, separated by what of comma, semicolon and tab that line holds most of.
 
     Where that is the semicolon, numbers may have a comma for their point.
     """
     first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
+    delimiter = delimiter or max(",;\t", key=first.count)
     rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
     rows = [row for row in rows if row]
     if not rows:

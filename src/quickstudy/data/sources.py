@@ -40,10 +40,7 @@ def splits(
     """
     if source in SOURCES:
         has = NATURAL.get(source, GREY)
-        wanted = (channels or has[0], size if size and source != "tiny-imagenet" else has[1])
-        if wanted != has:
-            kind = "grey" if has[0] == 1 else "colour"
-            raise ValueError(f"{source} has {kind} pictures of {has[1]} pixels, not {wanted[0]} x {wanted[1]}.")
+        check_form(source, has, None if source == "tiny-imagenet" else size, channels)
         if source == "digits":
             raise ValueError("digits are for testing only; train on glyphs or omniglot, evaluate on digits.")
         if source == "glyphs":
@@ -54,7 +51,9 @@ def splits(
             return mini_imagenet(data_dir)
         return omniglot(data_dir, split="lake" if source == "omniglot-lake" else "vinyals")
     if source.endswith(".arrow"):
-        return named_splits(arrow_data(source).split(0.6, 0.2, 0.2), Path(source).stem)
+        data = arrow_data(source)
+        check_form(source, (data.x.shape[1], data.x.shape[2]), size, channels)
+        return named_splits(data.split(0.6, 0.2, 0.2), Path(source).stem)
     if not Path(source).is_dir():
         raise FileNotFoundError(
             f"no data {source!r}: it is neither a folder, nor an .arrow file, nor one of {', '.join(SOURCES)}."
@@ -66,7 +65,21 @@ def unseen_classes(
     source: str, data_dir: str | Path | None = None, *, size: int | None = None, channels: int | None = None
 ) -> LabelledData:
     """The meta-test classes of a source; see `splits`."""
-    return digits() if source == "digits" else splits(source, data_dir, size=size, channels=channels)[2]
+    if source == "digits":
+        check_form(source, GREY, size, channels)
+        return digits()
+    return splits(source, data_dir, size=size, channels=channels)[2]
+
+
+def check_form(source: str, has: tuple[int, int], size: int | None, channels: int | None) -> None:
+    """Checks that pictures of so many channels and pixels are those that are wanted.
+
+    Raises:
+        ValueError: They are others.
+    """
+    if (channels or has[0], size or has[1]) != has:
+        kind, wanted = "grey" if has[0] == 1 else "colour", f"{channels or has[0]} x {size or has[1]}"
+        raise ValueError(f"{source} has {kind} pictures of {has[1]} pixels, not {wanted}.")
 
 
 def glyph_splits(train: int = 1000, val: int = 200, test: int = 300) -> Splits:

@@ -47,9 +47,9 @@ export async function call(path, body) {
   return (await fetched(path, body)).json();
 }
 
-export async function callInSession(path, body) {
+// Begins a session, unless there is one.
+export async function opened() {
   if (!session) session = (await call("sessions", {})).session;
-  return call(path, body);
 }
 
 export async function download(path, name) {

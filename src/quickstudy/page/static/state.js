@@ -1,6 +1,6 @@
 // What was shown and asked, and how the server is kept level with it: one request after another.
 
-import { Problem, callInSession, leave } from "./api.js";
+import { Problem, call, leave, opened } from "./api.js";
 
 const AT_ONCE = 6_000_000; // characters of a request
 
@@ -8,6 +8,19 @@ export const state = { about: null, classes: [], queries: [], learned: null };
 
 let known = new Map(); // the examples that the server has: number -> label
 let queue = Promise.resolve();
+let era = 0; // raised by forgetting: what was asked for before is of no account any more
+
+class Forgotten extends Error {}
+
+async function callInSession(path, body) {
+  const mine = era;
+  try {
+    await opened();
+    if (mine === era) return await call(path, body);
+  } finally {
+    if (mine !== era) throw new Forgotten();
+  }
+}
 
 const every = () => state.classes.flatMap((one) => one.examples.map((example) => ({ one, example })));
 
@@ -20,7 +33,7 @@ export function refresh(changed, tell) {
       await again(level, tell);
       await again(ask, tell);
     } catch (error) {
-      tell(error.message);
+      if (!(error instanceof Forgotten)) tell(error.message);
     }
     changed();
   });
@@ -41,6 +54,7 @@ async function again(step, tell) {
 
 export function forgotten() {
   leave();
+  era += 1;
   known = new Map();
   state.learned = null;
   for (const { example } of every()) example.number = null;
