@@ -193,6 +193,23 @@ def test_the_page_asks_for_its_token_and_begins_from_a_sample(browser):
         assert len(each(browser, "#classes .examples img")) == 9
 
 
+def test_what_is_forgotten_while_it_is_learned_stays_forgotten(browser):
+    with Served(PICTURES) as url:
+        browser.get(url)
+        wait(lambda: len(each(browser, "#classes .card")) == 2)
+        browser.find_element("id", "sample").click()
+        wait(lambda: each(browser, "#classes .examples img"))  # the server has only begun to learn them
+        browser.execute_script("document.getElementById('over').click()")
+        wait(lambda: idle(browser))
+        time.sleep(1)
+        assert text(browser, "#status") == "Everything is forgotten."
+        assert "Needs examples of two classes" in text(browser, "#ask-how")
+        assert not browser.find_element("id", "download").is_enabled()
+        assert not each(browser, "#problem:not([hidden])")
+        browser.find_element("id", "sample").click()
+        wait(lambda: "Query 4" in text(browser, "#status") and idle(browser))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_sees_all_of_it_and_every_text_is_readable(browser, scheme):
     features = [{"name": "prefers-color-scheme", "value": scheme}]

@@ -64,8 +64,9 @@ async function learn() {
   show();
   say("Learning…");
   document.body.setAttribute("aria-busy", "true");
-  await refresh(show, tell);
+  const ended = await refresh(show, tell);
   document.body.removeAttribute("aria-busy");
+  if (!ended) return;
   const answers = state.queries.filter(({ answer }) => answer);
   const news = answers.map(({ answer }, place) => `Query ${place + 1}: ${named(answer)}, ${Math.round(100 * answer.confidence)}%`);
   say(news.length ? news.join(". ") : estimate(state.learned));

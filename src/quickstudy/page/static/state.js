@@ -27,15 +27,19 @@ const every = () => state.classes.flatMap((one) => one.examples.map((example) =>
 export const exampleOf = (number) => every().find(({ example }) => example.number === number)?.example;
 
 // Brings the server level, asks all queries again, and calls back; problems are told, and what caused them is left out.
+// Whether it came to an end, and nothing was forgotten meanwhile.
 export function refresh(changed, tell) {
   queue = queue.then(async () => {
+    let ended = true;
     try {
       await again(level, tell);
       await again(ask, tell);
     } catch (error) {
-      if (!(error instanceof Forgotten)) tell(error.message);
+      ended = !(error instanceof Forgotten);
+      if (ended) tell(error.message);
     }
     changed();
+    return ended;
   });
   return queue;
 }
