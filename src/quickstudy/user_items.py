@@ -76,7 +76,8 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
     rows = read_rows(path)
     if kind == "rows":
         label = label_column(rows, label, path)
-        examples, unnamed = rows.without(label), [name for name in rows.names if name in UNNAMED]
+        examples = rows.without(label)
+        unnamed = [name for name in examples.names if name in UNNAMED and len(examples.names) > 1]
         for name in unnamed:
             examples = examples.without(name)
         items, columns = examples.values, examples.names

@@ -54,7 +54,7 @@ def adapt_command(
 
     Example: quickstudy adapt images examples/ --out task.safetensors
     """
-    if file.exists() and file.samefile(support):
+    if file.exists() and support.exists() and file.samefile(support):
         raise ValueError(f"{file} holds the labelled examples; name another file by --out.")
     fitted, examples = learned(learner, support, label, column)
     if examples.columns:
