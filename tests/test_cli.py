@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -374,6 +375,15 @@ def test_pictures_of_another_size_are_refused_wherever_they_come_from(monkeypatc
         ("digits", "grey pictures of 28 pixels"),
     ):
         assert said in refused(monkeypatch, capfd, tmp_path, "evaluate", tmp_path / "run", "--data", other)
+
+
+def test_few_classes_are_packed_too(monkeypatch, capfd, folder, tmp_path):
+    few = tmp_path / "few"
+    for name in "ab":
+        shutil.copytree(folder / name, few / name)
+    code, text, error = quickstudy(monkeypatch, capfd, "data", "pack", few, "--out", tmp_path / "few.arrow")
+    assert code == 0, error
+    assert re.search(r"few +2 +20 +10 +3x84x84", text)
 
 
 def test_files_are_not_written_over_what_was_learned_from(monkeypatch, capfd, tmp_path):

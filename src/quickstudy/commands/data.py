@@ -8,7 +8,7 @@ from rich.table import Table
 
 from quickstudy.commands import options
 from quickstudy.commands.console import out
-from quickstudy.data.arrow import pack_folder
+from quickstudy.data.arrow import arrow_data, pack_folder
 from quickstudy.data.digits import digits
 from quickstudy.data.sources import SOURCES, splits
 
@@ -42,8 +42,9 @@ def data_command(
         if file is None or file.suffix != ".arrow":
             raise ValueError(f"pack into which file? Pass --out with a name that ends in .arrow, not {file}.")
         pack_folder(source, file, size=image_size or 84)
-        source = str(file)
-    parts = [digits()] if source == "digits" else splits(source, data_dir, size=image_size)
+        parts = [arrow_data(file)]
+    else:
+        parts = [digits()] if source == "digits" else splits(source, data_dir, size=image_size)
     rows = Table("part", "classes", "examples", "fewest per class", "pixels", box=None)
     for part in parts:
         pixels = "x".join(str(n) for n in part.x.shape[1:])
