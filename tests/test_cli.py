@@ -173,8 +173,14 @@ def test_a_run_of_other_settings_or_one_that_is_there_is_not_overwritten(monkeyp
 def test_ctrl_c_once_training_is_over_says_how_to_go_on_too(monkeypatch, capfd, folder, tmp_path, command, place):
     method = ["protonet"] if command == "train" else ["--methods", "protonet", "--episodes", 6]
     about = [command, *method, "--data", folder, "--ways", 2, "--out", tmp_path / "run", *TINY]
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted(*_, **__):
+        assert signal.getsignal(signal.SIGINT) is before  # nothing waits for the end of a step any more
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patched:
-        patched.setattr(place, lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+        patched.setattr(place, interrupted)
         code, _, error = quickstudy(patched, capfd, *about)
     assert code == 130
     assert "stopped; what was trained is kept. Go on with: quickstudy " + command in error
