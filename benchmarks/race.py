@@ -238,11 +238,14 @@ def main() -> None:
         print(table(asked.course))
         return
     keep_freed_memory()
-    for name in asked.methods or COURSES[asked.course].methods:
-        if asked.command == "plan":
-            train = splits(COURSES[asked.course].data, asked.data_dir)[0]
+    names = asked.methods or COURSES[asked.course].methods
+    if asked.command == "plan":
+        train = splits(COURSES[asked.course].data, asked.data_dir)[0]
+        for name in names:
             print(name, planned(asked.course, SAME_TRAINING.get(name, name), train, asked.out), flush=True)
-        elif not result(asked.course, name).exists():
+        return
+    for name in names:
+        if not result(asked.course, name).exists():
             run(asked.course, name, asked.data_dir, asked.out)
 
 

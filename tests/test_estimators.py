@@ -330,3 +330,5 @@ def test_a_frame_may_hold_numbers_and_dates():
     days = pd.to_datetime(["2026-01-01", "2026-01-02", "2026-01-01", "2026-01-02"])
     frame = pd.DataFrame({"size": [1.0, 1.0, 1.0, 1.0], "day": days})
     assert qs.FewShotClassifier("table").fit(frame, list("abab")).predict(frame).tolist() == list("abab")
+    with pytest.raises(ValueError, match="Expected"):  # scikit-learn's own words for a single column
+        qs.FewShotClassifier("table").fit(frame["size"], list("abab"))

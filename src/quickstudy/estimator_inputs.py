@@ -27,7 +27,8 @@ def checked(estimator: BaseEstimator, kind: str, X: Any, **how: Any) -> Any:
     """
     if kind not in ("rows", "arrays"):
         return listed(X, kind, how.get("y"))
-    if kind == "rows" and hasattr(X, "astype") and any(getattr(one, "kind", "") in "mM" for one in of_columns(X)):
+    types = X.dtypes if kind == "rows" and getattr(X, "ndim", 0) == 2 and hasattr(X, "dtypes") else ()
+    if any(getattr(one, "kind", None) in ("m", "M") for one in types):
         X = X.astype(object)  # dates and numbers have no type in common
     return validate_data(
         estimator,
@@ -37,11 +38,6 @@ def checked(estimator: BaseEstimator, kind: str, X: Any, **how: Any) -> Any:
         ensure_all_finite="allow-nan" if kind == "rows" else True,
         allow_nd=kind == "arrays",
     )
-
-
-def of_columns(X: Any) -> Sequence[Any]:
-    """The types of a frame's columns; none of anything else."""
-    return list(X.dtypes) if hasattr(X, "dtypes") else []
 
 
 def parts(learner: MetaLearner, x: Tensor) -> Sequence[Tensor]:

@@ -60,8 +60,8 @@ def apply_stacked(module: nn.Module, weights: Mapping[str, Tensor], x: Tensor, t
         return module(x)
     if isinstance(module, POOLING):
         return module(together(x))
+    weighted = "weight" in weights or getattr(module, "weight", None) is None  # not computed, of others
     for kind, layer in LAYERS.items():
-        weighted = "weight" in weights or getattr(module, "weight", None) is None  # not computed, of others
         if isinstance(module, kind) and forward is kind.forward and weighted:
             return layer(module, weights.get("weight"), weights.get("bias"), x, tasks)
     raise Unsuited(

@@ -23,7 +23,7 @@ from quickstudy.checks.findings import (
     with_doubts,
 )
 from quickstudy.data.files import as_seen
-from quickstudy.data.folder import SUFFIXES, class_folders
+from quickstudy.data.folder import class_folders, is_picture
 from quickstudy.ready import opened
 
 SIDE = 16
@@ -81,7 +81,7 @@ def check_pictures(folder: str | Path, learner: Any = None) -> Checked:
     classes = class_folders(folder)
     for path in (path for one in classes for path in sorted(one.iterdir()) if not path.name.startswith(".")):
         item, label = str(path.relative_to(folder)), path.parent.name
-        if path.suffix.lower() in SUFFIXES:
+        if is_picture(path):
             try:
                 pictures.append(looked_at(path, item, label))
             except Exception as error:  # whatever a decoder makes of a broken file: it must not end the check
