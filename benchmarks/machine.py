@@ -3,6 +3,13 @@
 import platform
 from pathlib import Path
 
+import torch
+
+
+def device(kind: str) -> str:
+    """The name of what computes: a GPU, or the processor."""
+    return torch.cuda.get_device_name() if kind == "cuda" else processor()
+
 
 def processor() -> str:
     """The processor's own name where the system tells it, else its architecture."""

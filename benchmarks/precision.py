@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
-from machine import processor
+from machine import device
 from omniglot import SETUPS
 
 import quickstudy as qs
@@ -70,7 +70,7 @@ def measure(name: str, data_dir: str | None, steps: int) -> dict:
         "difference": qs.interval(scores[1] - scores[0]),
         "steps": steps,
         "episodes": EPISODES,
-        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
+        "machine": device("cuda" if torch.cuda.is_available() else "cpu"),
         "minutes": round((time.time() - start) / 60, 1),
     }
 

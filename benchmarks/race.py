@@ -24,7 +24,8 @@ from typing import NamedTuple
 
 import torch
 from grid import grid
-from machine import processor
+from lightning_fabric import Fabric
+from machine import device
 
 import quickstudy as qs
 from quickstudy.allocator import keep_freed_memory
@@ -39,7 +40,7 @@ QUERIES, SHOTS, WAYS, WARM, TIMED = 5, (1, 5), (5, 20), 5, 40
 class Course(NamedTuple):
     """What is raced on, and how: tasks of so many ways, so many a step; `papers` are accuracies as published.
 
-    These are of 5-way 1-shot and 5-shot, then 20-way.
+    These are of 5-way 1-shot and 5-shot, then 20-way. The budget is minutes of training, or the same steps for all.
     """
 
     data: str
@@ -48,6 +49,7 @@ class Course(NamedTuple):
     ways: int = 5
     batch: int = 16
     minutes: float = 20
+    steps: int | None = None
     papers: Mapping[str, Sequence[float]] = MappingProxyType({})
 
 
@@ -72,8 +74,9 @@ SAME_TRAINING: Mapping[str, str] = dict.fromkeys(
 COURSES = {
     "omniglot": Course("omniglot", "conv4-strided", METHODS, papers=OMNIGLOT),
     "omniglot-20-way": Course("omniglot", "conv4-strided", MANY_WAYS, 20, 4, papers=OMNIGLOT),
-    "omniglot-long": Course("omniglot", "conv4", MANY_WAYS, 20, 4, 120, papers=OMNIGLOT),
+    "omniglot-long": Course("omniglot", "conv4", MANY_WAYS, 20, 4, steps=15_000, papers=OMNIGLOT),
     "tiny-imagenet": Course("tiny-imagenet", "conv4", [*SOME, "r2d2", "meta-baseline"]),
+    "tiny-imagenet-resnet12": Course("tiny-imagenet", "resnet12", ("r2d2", "meta-baseline"), steps=700),
 }
 
 
@@ -83,11 +86,12 @@ def learner(course: Course, name: str, train: qs.LabelledData, ways: int | None 
     return build(name, Setting(course.encoder, channels, size, ways or course.ways, max(SHOTS), len(train.classes)))
 
 
-def ways_of(course: Course, name: str, train: qs.LabelledData) -> Sequence[int]:
-    """The ways that a method can be tested with: all, unless its weights depend on those of training."""
-    few, many = (learner(course, name, train, ways).state_dict() for ways in WAYS)
+def ways_of(course: Course, name: str, parts: Sequence[qs.LabelledData]) -> Sequence[int]:
+    """The ways to test a method with: all that there are classes for, unless its weights depend on training's."""
+    few, many = (learner(course, name, parts[0], ways).state_dict() for ways in WAYS)
     bound = any(tensor.shape != many[key].shape for key, tensor in few.items())
-    return (course.ways,) if bound else WAYS
+    most = min(len(part.classes) for part in parts)
+    return (course.ways,) if bound else [ways for ways in WAYS if ways <= most]
 
 
 def steps_within(one: qs.MetaLearner, tasks: qs.FewShot, batch: int, minutes: float) -> int:
@@ -103,12 +107,15 @@ def steps_within(one: qs.MetaLearner, tasks: qs.FewShot, batch: int, minutes: fl
     return max(100, round(minutes * 60 * done / (time.monotonic() - start)))
 
 
-def tested(one: qs.MetaLearner, val: qs.LabelledData, test: qs.LabelledData, ways: int, shots: int) -> dict:
+def tested(
+    one: qs.MetaLearner, val: qs.LabelledData, test: qs.LabelledData, ways: int, shots: int, fabric: Fabric
+) -> dict:
     """1,000 episodes of the test classes, with settings and a temperature from 200 of the validation classes."""
     validation = qs.FewShot(val, ways, shots, QUERIES)
-    tuned = qs.tune(one, validation, episodes=200)
-    temperature = qs.fit_temperature(one, validation, episodes=200)
-    found = qs.evaluate(one, qs.FewShot(test, ways, shots, 15), episodes=1000, temperature=temperature)
+    tuned = qs.tune(one, validation, episodes=200, fabric=fabric)
+    temperature = qs.fit_temperature(one, validation, episodes=200, fabric=fabric)
+    tests = qs.FewShot(test, ways, shots, 15)
+    found = qs.evaluate(one, tests, episodes=1000, temperature=temperature, fabric=fabric)
     print(f"{ways}-way {shots}-shot: {found}", flush=True)
     return {
         "accuracy": found.result.mean, "half_width": found.result.half_width, "ece": found.calibration_error,
@@ -124,8 +131,10 @@ def result(course: str, name: str) -> Path:
 
 
 def planned(which: str, name: str, train: qs.LabelledData, out: Path) -> dict[str, int]:
-    """A method's steps and the cores that they were counted on; counted now, unless they were before."""
+    """A method's steps and the cores that they were counted on; counted now, unless they were before or are fixed."""
     course, plan = COURSES[which], out / which / name / "steps.json"
+    if course.steps:
+        return {"steps": course.steps}
     if not plan.exists():
         tasks = qs.FewShot(train, course.ways, SHOTS, QUERIES)
         steps = steps_within(learner(course, name, train), tasks, course.batch, course.minutes)
@@ -134,9 +143,10 @@ def planned(which: str, name: str, train: qs.LabelledData, out: Path) -> dict[st
     return json.loads(plan.read_text())
 
 
-def run(which: str, name: str, data_dir: Path | None, out: Path) -> None:
+def run(which: str, name: str, data_dir: Path | None, out: Path, kind: str) -> None:
     course, trained = COURSES[which], SAME_TRAINING.get(name, name)
-    train, val, test = splits(course.data, data_dir)
+    fabric = Fabric(accelerator=kind, devices=1)
+    train, val, test = (part.to(fabric.device) for part in splits(course.data, data_dir))
     tasks, plan = qs.FewShot(train, course.ways, SHOTS, QUERIES), planned(which, trained, train, out)
     steps, one, last = plan["steps"], learner(course, trained, train), None
     optimizer, scheduler = adam(one, 1e-3, steps)
@@ -150,20 +160,21 @@ def run(which: str, name: str, data_dir: Path | None, out: Path) -> None:
         validate=Validation(qs.FewShot(val, course.ways, 1, QUERIES), every=max(1, steps // 10), episodes=200),
         out=out / which / trained,
         resume=True,
+        fabric=fabric,
     ):
         if last.validation is not None:
             print(f"{name} {last.step}/{steps}  loss {last.loss:.3f}  val {last.validation:.4f}", flush=True)
     if trained != name:
         weights, one = one.state_dict(), learner(course, name, train)
-        one.load_state_dict(weights)
+        fabric.to_device(one).load_state_dict(weights)
     about = {
         "method": name, "minutes": round(last.seconds / 60, 1) if last else 0,
         **plan, "batch": course.batch, "ways": course.ways, "seed": 0,
-        "machine": processor(), "cores": torch.get_num_threads(), "torch": torch.__version__,
+        "machine": device(kind), "cores": torch.get_num_threads(), "torch": torch.__version__,
         "parameters": sum(p.numel() for p in one.parameters()), "engine": str(last.engine) if last else "",
         "tests": {
-            f"{ways}-way {shots}-shot": tested(one, val, test, ways, shots)
-            for ways in ways_of(course, name, train)
+            f"{ways}-way {shots}-shot": tested(one, val, test, ways, shots, fabric)
+            for ways in ways_of(course, name, (train, val, test))
             for shots in SHOTS
         },
     }  # fmt: skip
@@ -233,6 +244,7 @@ def main() -> None:
         command.add_argument("methods", nargs="*", choices=[*METHODS, []])
         command.add_argument("--data-dir", type=Path, help="folder of the data; else QUICKSTUDY_DATA, else downloaded")
         command.add_argument("--out", type=Path, default=Path("runs/race"))
+    runner.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     asked = parser.parse_args()
     if asked.command == "table":
         print(table(asked.course))
@@ -246,7 +258,7 @@ def main() -> None:
         return
     for name in names:
         if not result(asked.course, name).exists():
-            run(asked.course, name, asked.data_dir, asked.out)
+            run(asked.course, name, asked.data_dir, asked.out, asked.device)
 
 
 if __name__ == "__main__":

@@ -49,12 +49,15 @@ class Embedded:
         self.table[rows.to(self.table.device)] = getattr(learner, self.name)(x)
 
 
-def embedded(learner: MetaLearner, tasks: Tasks | Sequence[Episodes], device: torch.device | str) -> Embedded | None:
-    """Such tasks; None where a method sees more of its examples, or tasks change them, or there are too many."""
+def embedded(learner: MetaLearner, tasks: Tasks | Sequence[Episodes], device: torch.device | None) -> Embedded | None:
+    """Such tasks; None where a method sees more of its examples, or tasks change them, or there are too many.
+
+    Embeddings lie on the device; where the examples lie, if none is given.
+    """
     if not isinstance(tasks, FewShot) or type(tasks).sample is not FewShot.sample:
         return None
     if not learner.embedding or learner.transductive:
         return None
-    one = getattr(learner, learner.embedding)(tasks.data.examples(torch.zeros(1, dtype=torch.long)).to(device))
-    rows = len(tasks.data)
+    first, rows = tasks.data.examples(torch.zeros(1, dtype=torch.long)), len(tasks.data)
+    one = getattr(learner, learner.embedding)(first.to(device or first.device))
     return Embedded(learner, tasks, one.new_empty(rows, *one.shape[1:])) if one.nbytes * rows <= MOST else None

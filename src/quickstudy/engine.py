@@ -223,6 +223,7 @@ def probe(learner: MetaLearner, episodes: Episodes, compute: Callable[[Engine, E
         return Engine(chunk=None, workers=min(threads(), len(episodes)))
     with running_by("loop") as choice, torch.no_grad():
         learner.adapt(episodes.support[:1])
+    enough = math.inf if episodes.support.x.is_cuda else LONG  # it waits for what starts its operations at any size
     best, fastest, random = Engine(chunk=None), 0.0, torch.get_rng_state()
     for engines in candidates(len(episodes), choice.asked, undivided(learner) is not None):
         before = 0.0
@@ -234,7 +235,7 @@ def probe(learner: MetaLearner, episodes: Episodes, compute: Callable[[Engine, E
                 return Engine(chunk=None)  # what draws random numbers draws them in one order
             if rate > CLEARLY * fastest:
                 best, fastest = engine, rate
-            if rate < CLEARLY * before or seconds > LONG:
+            if rate < CLEARLY * before or seconds > enough:
                 break
             before = rate
     return best
@@ -273,7 +274,7 @@ def fewest_seconds(
         start = now(episodes)
         try:
             compute(engine, episodes)
-        except Unsuited:
+        except (Unsuited, torch.cuda.OutOfMemoryError):
             return math.inf
         seconds.append(now(episodes) - start)
         if seconds[0] > too_long:

@@ -3,7 +3,6 @@
 import hashlib
 import math
 import statistics
-import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.embedded import embedded
-from quickstudy.engine import Engine, channels_last, probe
+from quickstudy.engine import Engine, channels_last, now, probe
 from quickstudy.scores import Interval, Metric, calibration_error, interval, score, sets, tempered
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
@@ -145,7 +144,7 @@ def evaluate(
     A learner that sees of an example only its embedding embeds each once, however often it is drawn.
 
     Args:
-        learner: Evaluated as it is, in evaluation mode; it is left in the mode it was in.
+        learner: Evaluated as it is, in evaluation mode, on fabric's device; it is left in the mode it was in.
         tasks: Where the episodes come from; or the episodes themselves, a list of batches, all of which are evaluated.
         episodes: How many are drawn from tasks, at least 2.
         seed: Which list of episodes is drawn.
@@ -168,10 +167,12 @@ def evaluate(
         raise ValueError(f"an interval needs at least 2 episodes, not {count}.")
     training = learner.training
     learner.eval()
+    if fabric:
+        fabric.to_device(learner)
     channels_last(learner)
     results, told = {}, Told()
     asked = Asked(temperature, threshold, metrics)
-    light = embedded(learner, tasks, fabric.device if fabric else "cpu")
+    light = embedded(learner, tasks, fabric.device if fabric else None)
     drawn = episode_list(tasks, episodes, seed) if isinstance(tasks, Tasks) else tasks
     for chunk, batch in own_share(map(told.of, drawn), fabric):
         engine = engine or probe(learner, batch, partial(evaluate_batch, learner, asked))
@@ -258,9 +259,9 @@ def evaluate_batch(learner: MetaLearner, asked: Asked, engine: Engine, batch: Ep
 
 
 def evaluate_chunk(asked: Asked, learner: MetaLearner, batch: Episodes) -> Scores:
-    start = time.perf_counter()
+    start = now(batch)
     memory = learner.adapt(batch.support)
-    seconds = (time.perf_counter() - start) / len(batch)
+    seconds = (now(batch) - start) / len(batch)
     predicted = learner.predict(memory, batch.query.x)
     scores, bins = score(predicted, batch.query)
     scores |= {name: metric(predicted, batch.query) for name, metric in asked.metrics.items()}

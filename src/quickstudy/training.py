@@ -136,11 +136,11 @@ def train(
         )
     if isinstance(validate, Tasks):
         validate = Validation(validate)
+    fabric.to_device(learner)
     trainable = [p for p in learner.parameters() if p.requires_grad]
     if not trainable:
         return iter(())
     optimizer = optimizer or torch.optim.Adam(trainable, lr=1e-3)
-    fabric.to_device(learner)
     channels_last(learner)
     run = RunState(learner, optimizer, scheduler, seed, fabric.world_size)
     folder = None if out is None else Path(out)

@@ -30,6 +30,9 @@ class Mapped:
     def index_select(self, dim: int, index: Int[Tensor, " drawn"]) -> Shaped[Tensor, "drawn *x"]:
         return self.whole.index_select(dim, self.rows[index])
 
+    def to(self, device: torch.device | str) -> Shaped[Tensor, "example *x"]:
+        return self.whole.index_select(0, self.rows).to(device)
+
     @property
     def shape(self) -> torch.Size:
         return torch.Size([len(self.rows), *self.whole.shape[1:]])
@@ -84,7 +87,9 @@ class LabelledData:
     def examples(self, rows: Int[Tensor, " drawn"]) -> Shaped[Tensor, "drawn *x"]:
         """The examples of these rows, as they are learned from: bytes become floats in [0, 1]."""
         x = self.x.index_select(0, rows.to(self.x.device))  # many times as fast as x[rows]
-        return x.float().div_(255) if x.dtype == torch.uint8 else x
+        if x.dtype != torch.uint8:
+            return x
+        return x.float().div_(torch.full([1], 255.0, device=x.device))  # by a number, a GPU rounds otherwise
 
     @cached_property
     def counts(self) -> Int[Tensor, " cls"]:
@@ -151,9 +156,10 @@ class LabelledData:
         )
 
     def to(self, device: torch.device | str) -> "LabelledData":
-        """The same data on another device, where tasks are then drawn; labels stay, as drawing begins with them."""
-        if isinstance(self.x, Mapped):
-            raise ValueError(f"{self.name} is memory-mapped, and stays where it is.")
+        """The same data on another device, where tasks are then drawn; labels stay, as drawing begins with them.
+
+        What is memory-mapped is read as a whole.
+        """
         return replace(self, x=self.x.to(device))
 
     def keep(self, wanted: Callable[[str], bool], name: str | None = None) -> "LabelledData":
