@@ -8,6 +8,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 import quickstudy as qs
+from quickstudy.catalogue import Setting, build
 from quickstudy.inner_loop import adapt_weights, descend, map_tasks
 
 
@@ -125,3 +126,12 @@ def test_numbers_under_the_likelihood_of_classes_are_refused():
         TypeError, match="numbers for targets, of which likelihood=categorical tells nothing; pass gaus"
     ):
         qs.MAML(mlp(1, 1)).loss(episodes)
+
+
+@pytest.mark.parametrize("name", ["maml", "fo-maml", "anil", "meta-sgd", "maml++", "meta-lstm", "imaml"])
+def test_first_steps_are_no_leaps_on_larger_pictures_either(name):
+    torch.manual_seed(0)
+    one = build(name, Setting("conv4", 3, 64, ways=5, shots=5))
+    x = torch.rand(1, 50, 3, 64, 64)
+    support, query = (qs.Examples(part, torch.arange(5).repeat(5)[None], 5) for part in x.split(25, 1))
+    assert one.train().loss(qs.Episodes(support, query)) < 3  # nats; chance is 1.6

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from quickstudy.contract import MetaLearner
@@ -89,6 +90,15 @@ class Setting:
         encoder = self.backbone(norm)
         return nn.Sequential(encoder, nn.Linear(out_features(encoder), self.ways))
 
+    def step(self, size: float) -> float:
+        """The size of a gradient step on such a network, from that on one of the 64 features of 28 pixels.
+
+        It moves logits by as much times the squared length of the features, and so shrinks with their number where they
+        are more: MAML's paper takes 0.4 there, and 0.01 for the 800 of 84 pixels.
+        """
+        with torch.device("meta"):  # an encoder without numbers: it is asked for the length of its features alone
+            return size * min(1.0, 64 / out_features(self.backbone()))
+
 
 @dataclass(frozen=True)
 class Method:
@@ -174,14 +184,14 @@ METHODS: dict[str, Method] = {
         "optimization",
         "initial weights from which a few gradient steps suffice",
         "the weights after those steps",
-        lambda s: TaskNormalized(MAML(s.network("task"), inner_lr=0.4, inner_steps=1, test_inner_steps=3)),
+        lambda s: TaskNormalized(MAML(s.network("task"), inner_lr=s.step(0.4), inner_steps=1, test_inner_steps=3)),
     ),
     "anil": Method(
         "ANIL",
         "optimization",
         "features, and initial weights of the last layer",
         "the last layer's weights after a few gradient steps",
-        lambda s: ANIL(*s.network("running")),
+        lambda s: ANIL(*s.network("running"), inner_lr=s.step(0.1)),
     ),
     "fo-maml": Method(
         "First-order MAML",
@@ -189,7 +199,7 @@ METHODS: dict[str, Method] = {
         "initial weights from which a few gradient steps suffice",
         "the weights after those steps",
         lambda s: TaskNormalized(
-            MAML(s.network("task"), inner_lr=0.4, inner_steps=1, test_inner_steps=3, first_order=True)
+            MAML(s.network("task"), inner_lr=s.step(0.4), inner_steps=1, test_inner_steps=3, first_order=True)
         ),
     ),
     "imaml": Method(
@@ -197,7 +207,7 @@ METHODS: dict[str, Method] = {
         "optimization",
         "initial weights near which every task has a good solution",
         "the weights that solve it, pulled towards the initial ones",
-        lambda s: TaskNormalized(IMAML(s.network("task"), inner_steps=8)),
+        lambda s: TaskNormalized(IMAML(s.network("task"), inner_lr=s.step(0.1), inner_steps=8)),
     ),
     "boil": Method(
         "BOIL",
@@ -211,7 +221,7 @@ METHODS: dict[str, Method] = {
         "optimization",
         "initial weights, and a step size for each of them",
         "the weights after one step",
-        lambda s: TaskNormalized(MetaSGD(s.network("task"))),
+        lambda s: TaskNormalized(MetaSGD(s.network("task"), inner_lr=s.step(0.1))),
     ),
     "reptile": Method(
         "Reptile",
@@ -225,21 +235,21 @@ METHODS: dict[str, Method] = {
         "optimization",
         "initial weights of the encoder",
         "all weights after gradient steps that begin with the prototypes as last layer",
-        lambda s: TaskNormalized(ProtoMAML(s.backbone("task"), inner_lr=0.4, inner_steps=1)),
+        lambda s: TaskNormalized(ProtoMAML(s.backbone("task"), inner_lr=s.step(0.4), inner_steps=1)),
     ),
     "maml++": Method(
         "MAML++",
         "optimization",
         "initial weights, and the sizes of the gradient steps from them",
         "the weights after those steps",
-        lambda s: TaskNormalized(MAMLPlusPlus(s.network("task"), inner_steps=3)),
+        lambda s: TaskNormalized(MAMLPlusPlus(s.network("task"), inner_lr=s.step(0.1), inner_steps=3)),
     ),
     "meta-lstm": Method(
         "Meta-learner LSTM",
         "optimization",
         "initial weights, and an optimizer whose gates read gradients and losses",
         "the weights after its steps",
-        lambda s: TaskNormalized(MetaLSTM(s.network("task"), inner_lr=0.4, hidden=0)),
+        lambda s: TaskNormalized(MetaLSTM(s.network("task"), inner_lr=s.step(0.4), hidden=0)),
     ),
     "cnaps": Method(
         "CNAPs",
@@ -302,7 +312,7 @@ METHODS: dict[str, Method] = {
         "bayesian",
         "a Gaussian over initial weights",
         "a Gaussian over the weights after a few gradient steps",
-        lambda s: TaskNormalized(ABML(s.network("task"), inner_lr=0.1, inner_steps=3, samples=3)),
+        lambda s: TaskNormalized(ABML(s.network("task"), inner_lr=s.step(0.1), inner_steps=3, samples=3)),
     ),
     "in-context": Method(
         "In-context transformer",

@@ -32,6 +32,11 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
 """By name, as Lightning Fabric calls them: how losses are computed; weights and their updates are float32 always."""
 
 
+def accelerator() -> Literal["cuda", "cpu"]:
+    """What computes: a GPU, where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def processes(devices: int, batch: int, precision: str = "float32") -> Fabric:
     """The processes of this command, not started yet; under torchrun or SLURM as many as those have started.
 
@@ -51,12 +56,12 @@ def processes(devices: int, batch: int, precision: str = "float32") -> Fabric:
             nodes, devices = machines(environment())
     if batch % (devices * nodes):
         raise ValueError(f"--batch {batch} cannot be shared out evenly over {devices * nodes} processes.")
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    if accelerator == "cpu" and nodes == 1 and devices > (cores := os.cpu_count() or 1):
+    kind = accelerator()
+    if kind == "cpu" and nodes == 1 and devices > (cores := os.cpu_count() or 1):
         raise ValueError(f"--devices {devices} is more processes than there are cores, {cores}; each needs one.")
     strategy = "ddp" if devices * nodes > 1 else "auto"
     return Fabric(
-        accelerator=accelerator,
+        accelerator=kind,
         devices=devices,
         num_nodes=nodes,
         strategy=strategy,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import torch
 import typer
+from lightning_fabric import Fabric
 from rich.text import Text
 
 from quickstudy.allocator import keep_freed_memory
@@ -15,6 +16,7 @@ from quickstudy.commands.console import err, json_option, out, write_json
 from quickstudy.data.sources import unseen_classes
 from quickstudy.evaluation import evaluate
 from quickstudy.plan import plan
+from quickstudy.processes import accelerator
 from quickstudy.progress import Bars
 from quickstudy.runs import begin, keep_tuned, learner_about, open_run
 from quickstudy.tasks import FewShot
@@ -110,8 +112,9 @@ def evaluate_command(
     classes = unseen_classes(data or about["data"], data_dir, size=setting.size, channels=setting.channels)
     ways, shots = setting.ways if ways is None else ways, setting.shots if shots is None else shots
     tasks = FewShot(classes, ways, shots, queries, within_groups=within_groups)
+    fabric = Fabric(accelerator=accelerator(), devices=1)
     with err.status(f"{episodes} episodes of {classes.name}"):
-        found = evaluate(learner, tasks, episodes=episodes, seed=seed, engine=how)
+        found = evaluate(learner, tasks, episodes=episodes, seed=seed, engine=how, fabric=fabric)
     test = f"{about['method']} on {classes.name}, {tasks.ways[0]}-way {tasks.shots[0]}-shot: "
     out.print(Text.assemble(test, (str(found), "bold")))
     out.print(
