@@ -8,6 +8,7 @@ from sklearn.preprocessing import normalize
 from torch.nn.functional import cross_entropy
 
 import quickstudy as qs
+from quickstudy.training import Validation
 
 
 @pytest.mark.parametrize("ways", [2, 3])
@@ -90,6 +91,13 @@ def test_of_numbers_too_a_step_size_that_diverges_is_not_chosen():
     torch.manual_seed(0)
     one = qs.FromScratch(qs.MLP(1, 20, 1), steps=30, likelihood=qs.gaussian)
     assert qs.tune(one, qs.Sinusoids(5), {"lr": [1e20, 0.01]}, episodes=10) == {"lr": 0.01}
+
+
+def test_weights_are_judged_at_the_settings_that_are_best_for_them():
+    one, tasks = qs.FineTune(mlp(256, 16), classes=6, steps=30, lr=1e20), qs.FewShot(toy(), 3, 2, 4)
+    found = [p.validation for p in qs.train(one, tasks, steps=2, batch=2, validate=Validation(tasks, every=1))]
+    assert min(found) > 0.5
+    assert one.lr == 1e20
 
 
 def test_a_method_that_names_no_choices_has_nothing_to_tune():

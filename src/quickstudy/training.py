@@ -22,6 +22,7 @@ from quickstudy.run_state import RunState
 from quickstudy.seeds import seeded
 from quickstudy.tasks import Tasks
 from quickstudy.tasks.ahead import Ahead
+from quickstudy.tuning import at_its_best
 
 LAST, KEPT = "last.safetensors", "learner.safetensors"
 ROWS = 200
@@ -229,9 +230,13 @@ def _require_finite(loss: float, step: int, seed: int, folder: Path | None) -> N
 
 
 def _validate(run: RunState, validate: Validation, fabric: Fabric) -> float:
-    """The validation score at this step; the weights are kept if it is the best so far."""
-    engine = run.engines.get("validate")
-    with together():
+    """The validation score at this step; the weights are kept if it is the best so far.
+
+    A method that has settings to choose is judged with those that are best now, by a tenth of the tasks: a step that
+    suits an encoder in the beginning may diverge when it has learned.
+    """
+    engine, some = run.engines.get("validate"), max(2, validate.episodes // 10)
+    with together(), at_its_best(run.learner, validate.tasks, episodes=some, engine=engine, fabric=fabric):
         found = evaluate(run.learner, validate.tasks, episodes=validate.episodes, engine=engine, fabric=fabric)
     run.engines["validate"], score = found.engine, found.goodness
     if run.best is None or score > run.best:

@@ -2,7 +2,8 @@
 
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -60,6 +61,16 @@ def tune(
     finally:
         give(learner, best)
     return best
+
+
+@contextmanager
+def at_its_best(learner: MetaLearner, tasks: Tasks | Sequence[Episodes], **options: Any) -> Iterator[dict[str, Any]]:
+    """The settings that `tune` chooses, for as long as the context lasts; then those from before."""
+    before = {name: getattr(_owner(learner), name) for name in learner.choices}
+    try:
+        yield tune(learner, tasks, **options)
+    finally:
+        give(learner, before)
 
 
 def give(learner: MetaLearner, settings: Mapping[str, Any]) -> None:
