@@ -20,6 +20,7 @@ from selenium.webdriver.common.keys import Keys
 import quickstudy as qs
 from quickstudy.catalogue import METHODS
 from quickstudy.page.app import create_app
+from quickstudy.page.safe import Limits
 from quickstudy.ready import Ready
 from quickstudy.report import report
 
@@ -181,11 +182,36 @@ def test_lines_are_pasted_and_asked_by_keyboard_alone(browser):
         wait(lambda: "Query 1: Class A" in text(browser, "#status"))
 
 
+def test_a_refused_line_goes_back_and_removing_an_example_keeps_the_keyboard_there(browser):
+    with Served(TEXTS) as url:
+        browser.get(url)
+        areas = wait(lambda: len(each(browser, "#classes textarea")) == 2 and each(browser, "#classes textarea"))
+        for area, lines in zip(areas, ("a\nab\nabc", "longer line\nanother longer line"), strict=True):
+            area.send_keys(lines, Keys.CONTROL + Keys.ENTER)
+        wait(lambda: "5 of 5 examples" in text(browser, "#learned"))
+        too_long = "x" * (Limits().characters + 1)
+        browser.execute_script("arguments[0].value = arguments[1]", areas[0], f"{too_long}\nabcd")
+        areas[0].send_keys(Keys.CONTROL + Keys.ENTER)
+        wait(lambda: "6 of 6 examples" in text(browser, "#learned") and idle(browser))
+        assert "shorten it" in text(browser, "#problem")
+        assert browser.execute_script("return arguments[0].value", areas[0]) == too_long
+        each(browser, "#classes .examples button")[1].send_keys(Keys.ENTER)
+        wait(lambda: "5 of 5 examples" in text(browser, "#learned") and idle(browser))
+        focused = browser.switch_to.active_element.get_attribute("aria-label")
+        assert focused == "Remove Class A, example 2"
+        assert [one.text for one in each(browser, "#classes .examples q")][:3] == ["a", "abc", "abcd"]
+
+
 def test_the_page_asks_for_its_token_and_begins_from_a_sample(browser):
     with Served(PICTURES, token=TOKEN) as url:
         browser.get(url)
         field = wait(lambda: each(browser, "#token-value"))[0]
         wait(field.is_displayed)
+        assert text(browser, "#token [role=alert]") == ""
+        field.send_keys("a guess\n")
+        wait(lambda: "does not take that token" in text(browser, "#token [role=alert]"))
+        wait(field.is_displayed)
+        field.clear()
         field.send_keys(TOKEN + "\n")
         wait(lambda: len(each(browser, "#classes .card")) == 2)
         browser.find_element("id", "sample").click()

@@ -33,7 +33,7 @@ async function fetched(path, body) {
     throw new Problem(0, "The server does not answer. Is it still running?");
   }
   if (response.status === 401) {
-    await askForToken();
+    await askForToken(token ? "The server does not take that token." : "");
     return fetched(path, body);
   }
   if (!response.ok) {
@@ -67,8 +67,9 @@ export function leave() {
   session = null;
 }
 
-function askForToken() {
+function askForToken(problem) {
   const dialog = document.getElementById("token");
+  dialog.querySelector("[role=alert]").textContent = problem;
   const input = dialog.querySelector("input");
   return new Promise((resolve) => {
     const go = () => {

@@ -42,25 +42,34 @@ export function updateClass(one, act) {
   one.card.querySelector(".hint").textContent = one.examples.length && kind === "texts" ? "" : hint;
   one.card.querySelector("input[type=file]")?.setAttribute("aria-label", `Choose pictures of ${one.name}`);
   one.card.querySelector("textarea")?.setAttribute("aria-label", `Lines of ${one.name}`);
-  list.replaceChildren(
-    ...one.examples.map((example, place) => {
-      const rather = doubts.get(example.number);
-      const item = element("li", {}, shown(example, `${one.name}, example ${place + 1}`));
-      if (rather) {
-        item.className = "doubted";
-        const why = `The others say ${rather}`;
-        item.append(element("span", { className: "doubt", title: why, textContent: kind === "texts" ? why : `${rather}?` }));
-      }
-      const label = `Remove example ${place + 1} of ${one.name}`;
-      const remove = element("button", { type: "button", className: "quiet", textContent: "✕", ariaLabel: label });
-      remove.onclick = () => {
-        act.removeExample(one, example);
-        (list.children[Math.min(place, list.children.length - 1)] ?? one.card).querySelector("button, input").focus();
-      };
-      item.append(remove);
-      return item;
-    }),
-  );
+  const items = one.examples.map((example, place) => {
+    example.item ??= exampleItem(one, example, act);
+    updateExample(example, doubts.get(example.number), `${one.name}, example ${place + 1}`, kind);
+    return example.item;
+  });
+  const same = items.length === list.children.length && items.every((item, place) => item === list.children[place]);
+  if (!same) list.replaceChildren(...items);
+}
+
+function exampleItem(one, example, act) {
+  const remove = element("button", { type: "button", className: "quiet", textContent: "✕" });
+  const item = element("li", {}, shown(example, ""), element("span", { className: "doubt" }), remove);
+  remove.onclick = () => {
+    const list = item.parentElement;
+    const place = [...list.children].indexOf(item);
+    act.removeExample(one, example);
+    (list.children[Math.min(place, list.children.length - 1)] ?? one.card).querySelector("button, input").focus();
+  };
+  return item;
+}
+
+function updateExample({ item, url }, rather, what, kind) {
+  const why = rather ? `The others say ${rather}` : "";
+  const doubt = item.querySelector(".doubt");
+  if (url) Object.assign(item.querySelector("img"), { alt: what, title: what });
+  item.classList.toggle("doubted", Boolean(rather));
+  Object.assign(doubt, { hidden: !rather, title: why, textContent: kind === "texts" ? why : `${rather}?` });
+  item.querySelector("button").ariaLabel = `Remove ${what}`;
 }
 
 export function queryCard(query, act) {

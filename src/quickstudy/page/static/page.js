@@ -42,9 +42,13 @@ function say(text) {
   $("status").textContent = text;
 }
 
-function tell(problem) {
+// A line that the server refused goes back to where it was written.
+function tell(problem, card, line) {
   $("problem").firstElementChild.textContent = problem;
   $("problem").hidden = !problem;
+  if (!card || state.about.kind !== "texts") return;
+  const area = card.querySelector("textarea");
+  area.value = [area.value, line].filter(Boolean).join("\n");
 }
 
 function show() {

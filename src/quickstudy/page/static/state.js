@@ -87,7 +87,7 @@ async function adapt(batch, tell) {
       return;
     }
     batch[0].one.examples = batch[0].one.examples.filter((example) => example !== batch[0].example);
-    tell(error.message);
+    tell(error.message, batch[0].one.card, batch[0].example.content);
     return;
   }
   state.learned.added.forEach((number, place) => {
@@ -118,7 +118,7 @@ async function predict(batch, tell) {
       return;
     }
     state.queries = state.queries.filter((query) => query !== batch[0]);
-    tell(error.message);
+    tell(error.message, document.getElementById("asking"), batch[0].content);
   }
 }
 
