@@ -323,3 +323,58 @@ def test_files_as_spreadsheets_write_them_are_read_or_told(tmp_path):
     assert read_rows(tmp_path / "lines.jsonl").values.tolist() == [["one\u2028two", "x"]]
     (tmp_path / "tabs.tsv").write_text("dose, mg\tweight, kg\n1\t2\n")
     assert read_rows(tmp_path / "tabs.tsv").names == ["dose, mg", "weight, kg"]
+
+
+def test_an_adapted_task_knows_its_column_of_labels(monkeypatch, capsys, tmp_path):
+    support, queries = (
+        csv(tmp_path / f"{name}.csv", slice(start, None, 9)) for start, name in enumerate(("few", "new"))
+    )
+    task = str(tmp_path / "task")
+    run(monkeypatch, capsys, "adapt", "table", support, "--label", "kind", "--out", task)
+    code, out, _ = run(monkeypatch, capsys, "predict", task, queries)
+    assert code == 0
+    assert "of 20 labels right" in out
+    run(
+        monkeypatch,
+        capsys,
+        "adapt",
+        "table",
+        prices(tmp_path / "p.csv", slice(0, None, 9)),
+        "--label",
+        "alcohol",
+        "--out",
+        task,
+    )
+    code, out, _ = run(monkeypatch, capsys, "predict", task, prices(tmp_path / "q.csv", slice(1, None, 9)))
+    assert code == 0
+    assert "over 20 rows whose number is known" in out
+
+
+def test_options_of_no_use_are_refused(monkeypatch, capsys, tmp_path):
+    few, measures = csv(tmp_path / "few.csv", slice(None, None, 9)), prices(tmp_path / "p.csv", slice(0, None, 9))
+    task, pictures = str(tmp_path / "task"), tmp_path / "pictures"
+    pictures.mkdir()
+    run(monkeypatch, capsys, "adapt", "table", few, "--label", "kind", "--out", task)
+    for words, message in (
+        (["predict", "table", few, few, "--label", "kind", "--column", "acid"], "learned from all columns but"),
+        (["predict", task, few, "--column", "acid"], "learned from all columns but"),
+        (["check", few, "--learner", "table", "--label", "kind", "--column", "acid"], "learned from all columns but"),
+        (["adapt", "images", str(pictures), "--label", "kind", "--out", "task"], "named by the folders"),
+        (["check", str(pictures), "--column", "kind"], "named by the folders"),
+        (
+            ["predict", "table", measures, measures, "--label", "alcohol", "--missed", "0.2"],
+            "labels are numbers: leave",
+        ),
+    ):
+        code, _, err = run(monkeypatch, capsys, *words)
+        assert (code, message in err.replace("\n", " ")) == (2, True), err
+
+
+def test_the_texts_of_queries_may_stand_in_another_column(monkeypatch, capsys, tmp_path):
+    few, new, task = tmp_path / "few.csv", tmp_path / "new.csv", str(tmp_path / "task")
+    few.write_text("smiles,active\nCCO,no\nCCCO,no\nCCN,yes\nCCCN,yes\n")
+    new.write_text("name,drug\nx,CO\n")
+    assert run(monkeypatch, capsys, "adapt", "molecules", str(few), "--out", task)[0] == 0
+    assert run(monkeypatch, capsys, "predict", task, str(new))[0] == 2
+    code, out, _ = run(monkeypatch, capsys, "predict", task, str(new), "--column", "drug")
+    assert (code, "no" in out) == (0, True)

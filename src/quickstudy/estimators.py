@@ -67,6 +67,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     n_features_in_: int
     feature_names_in_: np.ndarray  # where examples had names of columns
+    label_name_: str  # where labels are from a column of a file
     holds_examples_: bool  # of one that was loaded: see `save_task`
     support_: tuple[Tensor, Tensor] | None
     own_: Own | None

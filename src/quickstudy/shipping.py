@@ -68,6 +68,7 @@ def task_bytes(fitted: Fitted) -> bytes:
         "inputs": ready.inputs.about(fitted.encode_),
         "features": getattr(fitted, "n_features_in_", None),
         "feature_names": None if names is None else names.tolist(),
+        "label": getattr(fitted, "label_name_", None),
     }
     if isinstance(fitted, FewShotRegressor):
         return packed(tensors, about | {"mean": float(fitted.mean_), "scale": float(fitted.scale_)})
@@ -103,6 +104,8 @@ def load_task(path: str | Path, learner: MetaLearner | None = None) -> Fitted:
         fitted.n_features_in_ = about["features"]
     if about["feature_names"] is not None:
         fitted.feature_names_in_ = np.array(about["feature_names"], dtype=object)
+    if about.get("label") is not None:
+        fitted.label_name_ = about["label"]
     if isinstance(fitted, FewShotRegressor):
         fitted.mean_, fitted.scale_ = about["mean"], about["scale"]
         return fitted

@@ -66,8 +66,9 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
 
     Raises:
         FileNotFoundError: No such file or folder.
-        ValueError: Another kind of file, or columns that are not there or cannot be told.
+        ValueError: Another kind of file, or columns that are not there, cannot be told or are of no use.
     """
+    check_columns(kind, label, column)
     if kind == "pictures":
         files = class_files(Path(path))
         labels = [name for name, members in files.items() for _ in members]
@@ -91,6 +92,18 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
     said = f"labels: column {label!r} of {path}; learned from: {', '.join(columns)}"
     said += "; left out: a column without a name" if unnamed else ""
     return Labelled(items, np.array(labels), columns, label, said)
+
+
+def check_columns(kind: str, label: str | None, column: str | None) -> None:
+    """Refuses the name of a column where none is read by its name.
+
+    Raises:
+        ValueError: It is of no use.
+    """
+    if kind == "pictures" and (label or column):
+        raise ValueError("pictures are named by the folders that they lie in: leave --label and --column out.")
+    if kind == "rows" and column:
+        raise ValueError("tables are learned from all columns but that of the labels: leave --column out.")
 
 
 def labels_of(rows: RowsRead, label: str) -> list[str | None]:

@@ -18,7 +18,7 @@ from quickstudy.commands.tasks import Column, Label
 from quickstudy.data.rows import RowsRead, label_column, read_rows
 from quickstudy.encoders.table import as_numbers
 from quickstudy.ready import opened
-from quickstudy.user_items import CONTENT, content_column
+from quickstudy.user_items import CONTENT, check_columns, content_column
 
 SHOWN, NAMED = 10, 4
 """Findings of a kind, and examples of a finding, that are printed at most; --json has them all."""
@@ -48,6 +48,7 @@ def check_command(
     Example: quickstudy check PICTURES --learner runs/protonet --json found.json
     """
     if support.is_dir():
+        check_columns("pictures", label, column)
         learner = learner or usual_learner()
         learned_from, checked = "pictures", check_pictures(support, learner)
     else:
@@ -80,6 +81,7 @@ def check_file(path: Path, label: str | None, column: str | None, learner: str |
     kind = guessed(rows, label, column) if learner is None else opened(learner).inputs.kind
     learner = learner or {"texts": "text", "molecules": "molecules", "rows": "table"}[kind]
     if kind not in CONTENT:
+        check_columns(kind, label, column)
         label = label_column(rows, label, path)
         return f"rows, labelled by column {label!r}", learner, check_rows(rows, label, learner)
     column = content_column(rows, kind, column, label, path)

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from quickstudy.commands.console import json_option, out, write_json
+from quickstudy.confidence import MISSED
 from quickstudy.estimators import FewShotClassifier
 from quickstudy.none_of_these import STRANGE
 from quickstudy.numbers_told import (
@@ -23,7 +24,7 @@ from quickstudy.numbers_told import (
 from quickstudy.ready import opened
 from quickstudy.regressor import FewShotRegressor
 from quickstudy.shipping import Fitted, holds_examples, load_task, save_task
-from quickstudy.user_items import Labelled, Queries, read_labelled, read_queries
+from quickstudy.user_items import Labelled, Queries, check_columns, read_labelled, read_queries
 
 Learner = Annotated[
     str,
@@ -59,6 +60,8 @@ def adapt_command(
     fitted, examples = learned(learner, support, label, column)
     if examples.columns:
         fitted.feature_names_in_ = np.array(examples.columns, dtype=object)
+    if examples.label:
+        fitted.label_name_ = examples.label
     save_task(fitted, file)
     holds = "which holds the examples, encoded" if holds_examples(fitted) else "which holds no example"
     if isinstance(fitted, FewShotRegressor):
@@ -78,8 +81,9 @@ def predict_command(
     label: Label = None,
     column: Column = None,
     missed: Annotated[
-        float, typer.Option("--missed", help="The share of queries whose right class their set may lack.")
-    ] = 0.1,
+        float | None,
+        typer.Option("--missed", help="The share of queries whose right class their set may lack; 0.1 unless given."),
+    ] = None,
     json_file: Annotated[Path | None, json_option("every answer")] = None,
 ) -> None:
     """Learn from a few labelled examples and answer queries; or answer them by a task that was adapted before.
@@ -99,6 +103,9 @@ def predict_command(
         fitted, queries = load_task(learner), files
         columns = vars(fitted).pop("feature_names_in_", None)  # rows come without names from here on
         columns = None if columns is None else columns.tolist()
+        check_columns(fitted.ready_.inputs.kind, label, column)
+        columns = columns if column is None else [column]
+        label = label or getattr(fitted, "label_name_", None)
     else:
         if len(files) < 2:
             raise ValueError(f"what shall {learner!r} learn from, and what answer? Name SUPPORT and QUERY files.")
@@ -106,8 +113,11 @@ def predict_command(
         queries, columns, label = files[1:], examples.columns, examples.label
     read = read_queries(queries, fitted.ready_.inputs.kind, columns, label)
     if isinstance(fitted, FewShotRegressor):
+        if missed is not None:
+            raise ValueError("--missed is for sets of classes, and this task's labels are numbers: leave it out.")
         answers, about = told_numbers(fitted, read), {}
     else:
+        missed = MISSED if missed is None else missed
         answers = answered(fitted, read, missed)
         about = {"classes": fitted.classes_.tolist(), "missed": missed}
     show(answers)
