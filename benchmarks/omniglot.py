@@ -73,6 +73,18 @@ SETUPS = {
         ways=5, queries=5, batch=32, steps=5000, tests={5: None},
         paper_budget="ours: no paper",
     ),
+    "alpaca": Setup(
+        "ALPaCA (trained 60-way)",
+        lambda: qs.ALPaCA(qs.Conv4()),
+        ways=60, queries=5, batch=1, steps=6000, tests={5: None, 20: None},
+        paper_budget="not on Omniglot",
+    ),
+    "meta-baseline": Setup(
+        "Meta-Baseline (trained 60-way)",
+        lambda: qs.MetaBaseline(qs.Conv4(), classes=4112),
+        ways=60, queries=5, batch=1, steps=6000, tests={5: None, 20: None},
+        paper_budget="not on Omniglot",
+    ),
 }  # fmt: skip
 
 

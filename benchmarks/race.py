@@ -4,9 +4,9 @@
     python benchmarks/race.py run COURSE [METHOD...] --data-dir DIR     all of its methods, where none is named
     python benchmarks/race.py table COURSE                              prints docs/results.md's table
 
-The courses are those of COURSES: omniglot, the same trained 20-way or for longer, and tiny-imagenet. One training
-serves all tests, of 1 and 5 shots, 5-way and 20-way where a method is not bound to the ways that it was built for: it
-draws 1 to 5 shots a step. Its number of steps is what fits into the minutes at the rate of its first steps, which are
+The courses are those of COURSES: omniglot, and tiny-imagenet on two encoders. One training serves all tests, of 1 and 5
+shots, 5-way and 20-way where a method is not bound to the ways that it was built for: it draws 1 to 5 shots a step. Its
+number of steps is what fits into the minutes at the rate of its first steps, which are
 to be counted while nothing else runs; then `run` takes as many, be it on fewer cores. A run can be stopped and is
 resumed by the same command; a method that has a result is passed over. Weights, settings (see `tune`) and temperatures
 are chosen on the val classes; the test classes are opened once, at the end.
@@ -66,15 +66,12 @@ OMNIGLOT = {
     "snail": (0.991, 0.998, 0.976, 0.994),
     "mann": (0.828, 0.949),
 }
-MANY_WAYS = ("protonet", "matching", "relation", "mahalanobis", "r2d2", "cnp", "alpaca", "dkt", "meta-baseline")
 SAME_TRAINING: Mapping[str, str] = dict.fromkeys(
     ("fine-tune", "good-embedding", "transductive-fine-tune"), "linear-probe"
 )
 """Methods that differ from another only in what they do with a task: its training, and its weights, are theirs too."""
 COURSES = {
     "omniglot": Course("omniglot", "conv4-strided", METHODS, papers=OMNIGLOT),
-    "omniglot-20-way": Course("omniglot", "conv4-strided", MANY_WAYS, 20, 4, papers=OMNIGLOT),
-    "omniglot-long": Course("omniglot", "conv4", MANY_WAYS, 20, 4, steps=15_000, papers=OMNIGLOT),
     "tiny-imagenet": Course("tiny-imagenet", "conv4", [*SOME, "r2d2", "meta-baseline"]),
     "tiny-imagenet-resnet12": Course("tiny-imagenet", "resnet12", ("r2d2", "meta-baseline"), steps=700),
 }
