@@ -1,6 +1,7 @@
 import pytest
 import torch
 from learners import episodes_for, learner
+from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 import quickstudy as qs
@@ -10,8 +11,9 @@ from quickstudy.tensors import per_task
 def test_the_cache_gives_what_one_pass_over_support_and_queries_gives():
     episodes, one = episodes_for("in-context"), learner("in-context").eval()
     cached = one.predict(one.adapt(episodes.support), episodes.query.x).logits
-    support = one.embed_x(per_task(one.encoder, episodes.support.x)) + one.embed_y(episodes.support.y)
-    query = one.embed_x(per_task(one.encoder, episodes.query.x))
+    support, query = (one.embed_x(per_task(one.encoder, part.x)) for part in (episodes.support, episodes.query))
+    mean = support.mean(1, keepdim=True)
+    support, query = one.norm_x(support - mean) + one.embed_y(episodes.support.y), one.norm_x(query - mean)
     tokens, shots = torch.cat([support, query], 1), support.shape[1]
     to_support = torch.zeros(tokens.shape[1], tokens.shape[1], dtype=torch.bool)
     to_support[:, :shots] = True
@@ -24,6 +26,20 @@ def test_the_cache_gives_what_one_pass_over_support_and_queries_gives():
         tokens = tokens + layer.mlp(layer.norm_mlp(tokens))
     expected = one.head(tokens[:, shots:])[..., :3].log_softmax(-1)
     torch.testing.assert_close(cached, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_all_embeddings_share_is_of_no_account():
+    encoder = nn.Linear(6, 8)
+    encoder.out_features, y = 8, torch.arange(3).repeat(2, 2)
+    one = qs.InContextTransformer(encoder, ways=3, d=32, layers=2, heads=2).double().eval()
+    x, query = torch.randn(2, 6, 6).double(), torch.randn(2, 4, 6).double()
+    before = one.predict(one.adapt(qs.Examples(x, y, 3)), query).probs
+    with torch.no_grad():
+        encoder.bias += 100 * torch.randn(8)
+    torch.testing.assert_close(one.predict(one.adapt(qs.Examples(x, y, 3)), query).probs, before)
+    padded = [torch.cat([part, part[:, :2]], 1) for part in (x, y)]
+    padding = qs.Examples(*padded, 3, mask=(torch.arange(8) < 6).expand(2, -1))
+    torch.testing.assert_close(one.predict(one.adapt(padding), query).probs, before)
 
 
 def test_fewer_ways_than_it_was_built_for_are_served():

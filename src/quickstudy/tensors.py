@@ -119,6 +119,12 @@ def class_means(z: Float[Tensor, "task support d"], support: Examples) -> Float[
     return member.mT @ z / member.sum(1).clamp(min=1)[..., None]
 
 
+def support_mean(z: Float[Tensor, "task support d"], support: Examples) -> Float[Tensor, "task 1 d"]:
+    """The mean of what was made of each example, over the support set."""
+    exists = valid(support)[..., None]
+    return (z * exists).sum(1, keepdim=True) / exists.sum(1, keepdim=True)
+
+
 def squared_distances(
     a: Float[Tensor, "task query d"], b: Float[Tensor, "task way d"]
 ) -> Float[Tensor, "task query way"]:

@@ -5,9 +5,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from quickstudy.contract import Examples, MetaLearner, categorical, valid
+from quickstudy.contract import Examples, MetaLearner, categorical
 from quickstudy.encoders.mlp import MLP
-from quickstudy.tensors import class_means, gaussian_outputs, out_features, per_task
+from quickstudy.tensors import class_means, gaussian_outputs, out_features, per_task, support_mean
 
 
 class NeuralProcess(MetaLearner):
@@ -41,8 +41,7 @@ class NeuralProcess(MetaLearner):
         if self.targets is None:
             return class_means(per_task(self.h, z), support)  # [T, W, R]
         r = per_task(self.h, torch.cat([z, support.y], -1))  # eq. 1
-        exists = valid(support)[..., None]
-        return (r * exists).sum(1, keepdim=True) / exists.sum(1, keepdim=True)  # eq. 2: [T, 1, R]
+        return support_mean(r, support)  # eq. 2: [T, 1, R]
 
     def predict(self, memory: Float[Tensor, "task summary d"], x: Shaped[Tensor, "task query *x"]) -> Distribution:
         z = per_task(self.encoder, x)[:, :, None].expand(-1, -1, memory.shape[1], -1)  # [T, Q, W, D]

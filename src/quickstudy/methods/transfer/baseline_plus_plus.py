@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import normalize
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, negative_log_likelihood, valid
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, negative_log_likelihood
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import number_of_ways, out_features, per_task
+from quickstudy.tensors import number_of_ways, out_features, per_task, support_mean
 
 
 class CosineLinear(nn.Linear):
@@ -67,9 +67,8 @@ class BaselinePlusPlus(MetaLearner):
         self.head = CosineLinear(out_features(encoder), classes, scale)
 
     def adapt(self, support: Examples) -> Float[Tensor, "task way d"]:
-        z, exists = per_task(self.encoder, support.x).detach(), valid(support)  # [T, S, D]
-        mean = (z * exists[..., None]).sum(1, keepdim=True) / exists.sum(1)[:, None, None]
-        weight = normalize(mean, dim=-1).expand(-1, number_of_ways(support), -1)  # [T, W, D]
+        z = per_task(self.encoder, support.x).detach()  # [T, S, D]
+        weight = normalize(support_mean(z, support), dim=-1).expand(-1, number_of_ways(support), -1)  # [T, W, D]
         velocity = torch.zeros_like(weight)
         for _ in range(self.steps):
             velocity = self.momentum * velocity + self._gradient(weight, z, support)
