@@ -13,7 +13,8 @@ def test_the_cache_gives_what_one_pass_over_support_and_queries_gives():
     cached = one.predict(one.adapt(episodes.support), episodes.query.x).logits
     support, query = (one.embed_x(per_task(one.encoder, part.x)) for part in (episodes.support, episodes.query))
     mean = support.mean(1, keepdim=True)
-    support, query = one.norm_x(support - mean) + one.embed_y(episodes.support.y), one.norm_x(query - mean)
+    support, query = (one.norm_x(z) + one.norm_apart(z - mean) for z in (support, query))
+    support = support + one.embed_y(episodes.support.y)
     tokens, shots = torch.cat([support, query], 1), support.shape[1]
     to_support = torch.zeros(tokens.shape[1], tokens.shape[1], dtype=torch.bool)
     to_support[:, :shots] = True
@@ -28,10 +29,11 @@ def test_the_cache_gives_what_one_pass_over_support_and_queries_gives():
     torch.testing.assert_close(cached, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_what_all_embeddings_share_is_of_no_account():
+def test_what_all_embeddings_share_is_of_no_account_to_how_they_differ():
     encoder = nn.Linear(6, 8)
     encoder.out_features, y = 8, torch.arange(3).repeat(2, 2)
     one = qs.InContextTransformer(encoder, ways=3, d=32, layers=2, heads=2).double().eval()
+    nn.init.zeros_(one.norm_x.weight)  # of a token, what differs from others remains
     x, query = torch.randn(2, 6, 6).double(), torch.randn(2, 4, 6).double()
     before = one.predict(one.adapt(qs.Examples(x, y, 3)), query).probs
     with torch.no_grad():

@@ -45,10 +45,10 @@ class InContextTransformer(MetaLearner):
     """Read labelled examples, answer queries: learning is the forward pass of a transformer.
 
     Across tasks its weights learn the learning algorithm; a task is remembered by the keys and values of its support
-    set in every layer. Queries attend to the support set and never to each other. The mean of the support set's
-    embeddings is taken from all: what any two pictures share hides what makes them differ, and from photographs nothing
-    is learned for long. Train it on tasks that number their classes anew each time, as `FewShot` does: else it learns
-    what a label stands for, and not how to learn it.
+    set in every layer. Queries attend to the support set and never to each other. A token holds an embedding as it is,
+    and as it differs from the mean of the support set: what any two pictures share hides what makes them differ, and
+    without that nothing is learned from photographs for long. Train it on tasks that number their classes anew each
+    time, as `FewShot` does: else it learns what a label stands for, and not how to learn it.
 
     Args:
         encoder: From inputs to embeddings.
@@ -63,11 +63,8 @@ class InContextTransformer(MetaLearner):
     def __init__(self, encoder: nn.Module, *, ways: int = 5, d: int = 128, layers: int = 4, heads: int = 4):
         super().__init__()
         self.encoder, self.ways = encoder, ways
-        self.embed_x, self.norm_x, self.embed_y = (
-            nn.Linear(out_features(encoder), d),
-            nn.LayerNorm(d),
-            nn.Embedding(ways, d),
-        )
+        self.embed_x, self.embed_y = nn.Linear(out_features(encoder), d), nn.Embedding(ways, d)
+        self.norm_x, self.norm_apart = nn.LayerNorm(d), nn.LayerNorm(d)
         self.layers = nn.ModuleList(Layer(d, heads) for _ in range(layers))
         self.head = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, ways))
 
@@ -78,7 +75,7 @@ class InContextTransformer(MetaLearner):
         exists = valid(support)
         x = self.embed_x(per_task(self.encoder, support.x))  # [T, S, D]
         mean = support_mean(x, support)
-        x = self.norm_x(x - mean) + self.embed_y(support.y)
+        x = self._token(x, mean) + self.embed_y(support.y)
         cache = []
         for layer in self.layers:
             cache.append(layer.keys_values(x))  # pyright: ignore[reportCallIssue]
@@ -87,7 +84,10 @@ class InContextTransformer(MetaLearner):
         return {"cache": torch.stack(cache, 1), "mean": mean, "exists": exists, "ways": present}
 
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        token = self.norm_x(self.embed_x(per_task(self.encoder, x)) - memory["mean"])  # [T, Q, D]
+        token = self._token(self.embed_x(per_task(self.encoder, x)), memory["mean"])  # [T, Q, D]
         for layer, keys_values in zip(self.layers, memory["cache"].unbind(1), strict=True):
             token = layer(token, keys_values, memory["exists"])
         return categorical(self.head(token)[..., : memory["ways"].shape[1]])
+
+    def _token(self, x: Float[Tensor, "task example d"], mean: Float[Tensor, "task 1 d"]) -> Tensor:
+        return self.norm_x(x) + self.norm_apart(x - mean)
