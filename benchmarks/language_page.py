@@ -149,6 +149,8 @@ def setting(abouts: dict[str, dict], course: str) -> str:
     about = next(iter(abouts.values()))
     every = [split["tests"] for one in abouts.values() for split in one["splits"].values()]
     hashes = sorted({test["hash"][:8] for some in every for test in some.values()})
+    if len(hashes) > sum(len(split["tests"]) for split in about["splits"].values()):
+        raise ValueError(f"methods were tested on different tasks of {course}; run them all anew, with equal options.")
     classes, episodes = "/".join(map(str, SHARES[course])), len(scores(about, tests(abouts)[0]))
     return (
         f"Classes {classes} to train on, choose by and test on, drawn anew with seeds {', '.join(about['splits'])}; "
