@@ -6,10 +6,10 @@
 
 The courses are those of COURSES: omniglot, and tiny-imagenet on two encoders. One training serves all tests, of 1 and 5
 shots, 5-way and 20-way where a method is not bound to the ways that it was built for: it draws 1 to 5 shots a step. Its
-number of steps is what fits into the minutes at the rate of its first steps, which are
-to be counted while nothing else runs; then `run` takes as many, be it on fewer cores. A run can be stopped and is
-resumed by the same command; a method that has a result is passed over. Weights, settings (see `tune`) and temperatures
-are chosen on the val classes; the test classes are opened once, at the end.
+number of steps is what fits into the minutes at the rate of its first steps, which are to be counted while nothing else
+runs; then `run` takes as many, be it on fewer cores or on a GPU (--device cuda). A run can be stopped and is resumed by
+the same command; a method that has a result is passed over. Weights, settings (see `tune`) and temperatures are chosen
+on the val classes; the test classes are opened once, at the end.
 """
 
 import argparse
