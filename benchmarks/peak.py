@@ -16,7 +16,7 @@ from pathlib import Path
 
 import peers
 import torch
-from machine import processor
+from machine import device
 from speed import conv4, images
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -125,7 +125,7 @@ def main() -> None:
             "gib": gib(asked.device),
             "engine": engine,
         }
-    where = torch.cuda.get_device_name() if asked.device == "cuda" else processor()
+    where = device(asked.device)
     print(f"{where}, {asked.tasks} tasks a step, medians of {asked.rounds} rounds, slowest to fastest\n")
     print("| | tasks/s | GFLOP a task | peak, GFLOP/s | share of the peak | memory so far, GiB | computed by |")
     print("|---|---|---|---|---|---|---|")

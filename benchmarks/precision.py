@@ -22,6 +22,7 @@ from omniglot import SETUPS
 
 import quickstudy as qs
 from quickstudy.allocator import keep_freed_memory
+from quickstudy.processes import accelerator
 
 TURN, EPISODES = 10, 400
 
@@ -70,7 +71,7 @@ def measure(name: str, data_dir: str | None, steps: int) -> dict:
         "difference": qs.interval(scores[1] - scores[0]),
         "steps": steps,
         "episodes": EPISODES,
-        "machine": device("cuda" if torch.cuda.is_available() else "cpu"),
+        "machine": device(accelerator()),
         "minutes": round((time.time() - start) / 60, 1),
     }
 

@@ -376,5 +376,5 @@ def test_the_texts_of_queries_may_stand_in_another_column(monkeypatch, capsys, t
     new.write_text("name,drug\nx,CO\n")
     assert run(monkeypatch, capsys, "adapt", "molecules", str(few), "--out", task)[0] == 0
     assert run(monkeypatch, capsys, "predict", task, str(new))[0] == 2
-    code, out, _ = run(monkeypatch, capsys, "predict", task, str(new), "--column", "drug")
-    assert (code, "no" in out) == (0, True)
+    code, out, _ = run(monkeypatch, capsys, "predict", task, str(new), "--column", "drug", "--json", "-")
+    assert (code, [answer["label"] for answer in json.loads(out)["answers"]]) == (0, ["no"])

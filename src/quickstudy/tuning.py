@@ -64,11 +64,12 @@ def tune(
 
 
 @contextmanager
-def at_its_best(learner: MetaLearner, tasks: Tasks | Sequence[Episodes], **options: Any) -> Iterator[dict[str, Any]]:
-    """The settings that `tune` chooses, for as long as the context lasts; then those from before."""
+def at_its_best(learner: MetaLearner, tasks: Tasks | Sequence[Episodes], **options: Any) -> Iterator[None]:
+    """Gives a learner the settings that `tune` chooses, for as long as the context lasts; then those from before."""
     before = {name: getattr(_owner(learner), name) for name in learner.choices}
     try:
-        yield tune(learner, tasks, **options)
+        tune(learner, tasks, **options)
+        yield
     finally:
         give(learner, before)
 
