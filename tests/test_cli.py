@@ -148,13 +148,8 @@ def test_compare_writes_a_report_and_every_score(monkeypatch, capfd, folder, tmp
         assert f"{expected['mean']:.2%} ± {expected['half_width']:.2%}" in text
 
 
-def test_all_methods_are_those_whose_libraries_are_installed(monkeypatch, capfd):
+def test_all_methods_are_those_of_the_catalogue():
     assert methods_of("all") == list(METHODS)
-    monkeypatch.setitem(sys.modules, "proxsuite.torch.qplayer", None)
-    assert set(METHODS) - set(methods_of("all")) == {"metaoptnet"}
-    said = capfd.readouterr().err
-    assert said.startswith("without metaoptnet: MetaOptNet needs ProxQP")
-    assert said.endswith("pip install 'quickstudy[svm]'.\n")
 
 
 def test_a_run_of_other_settings_or_one_that_is_there_is_not_overwritten(monkeypatch, capfd, folder, tmp_path):

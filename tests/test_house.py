@@ -10,7 +10,7 @@ import quickstudy as qs
 from quickstudy.catalogue import FAMILIES, METHODS, SOME, Setting, build
 
 ROOMS = [
-    ["atomic", "allocator", "seeds", "contract", "peers", "onnx_operators"],
+    ["atomic", "allocator", "seeds", "svm", "contract", "peers", "onnx_operators"],
     ["task_norm", "onnx_graph"],
     ["tensors", "stacked", "functional"],
     ["inner_loop"],

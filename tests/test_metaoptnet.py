@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 import torch
 from learners import episodes_for
@@ -7,7 +5,7 @@ from sklearn.svm import LinearSVC
 from torch import nn
 
 import quickstudy as qs
-from quickstudy.methods.metric.metaoptnet import machine
+from quickstudy.svm import machine, optimum
 
 COST = 0.3
 
@@ -25,6 +23,37 @@ def test_its_weights_are_those_of_scikit_learns_machine():
     for t, found in enumerate(machine(z, y, 3, COST, exists)):
         theirs.fit(torch.cat([z, own], 2)[t].numpy(), y[t].numpy())
         torch.testing.assert_close(found, torch.from_numpy(theirs.coef_.T[:4]), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(("spread", "cost"), [(0.01, 0.1), (1.0, 0.1), (100.0, 0.1), (1.0, 1e-4), (1.0, 1e4)])
+def test_its_numbers_are_the_duals_optimum_for_many_classes_and_at_every_scale(spread, cost):
+    z, y, _ = problem(shots=5, ways=20, d=30)
+    kernel, label = (spread * z) @ (spread * z).mT + torch.eye(100), nn.functional.one_hot(y).mT.double()
+    found = optimum(kernel, label, cost)[0]
+    gradient = label - found @ kernel  # of what is made as large as it can be
+    room = cost * label - found
+    scale = gradient.abs().max()
+    assert room.min() > 0
+    assert found.sum(1).abs().max() < 1e-9 * min(cost, 1)
+    free, bound = room > 1e-6 * cost, room < 1e-9 * cost
+    nu = (gradient * free).sum(1) / free.sum(1)  # the same for every number that could still grow or shrink
+    assert ((gradient - nu[:, None]) * free).abs().max() < 1e-6 * scale
+    assert ((gradient - nu[:, None])[bound] > -1e-6 * scale).all()
+
+
+def test_a_graph_that_goes_on_to_the_last_step_finds_the_same(monkeypatch):
+    z, y, exists = problem()
+    found = machine(z, y, 3, COST, exists)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(machine(z, y, 3, COST, exists), found, rtol=1e-9, atol=1e-12)
+
+
+def test_second_derivatives_are_refused_rather_than_wrong():
+    z, y, exists = problem()
+    z.requires_grad_()
+    (gradient,) = torch.autograd.grad(machine(z, y, 3, COST, exists).square().sum(), z, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
 
 
 def test_its_gradient_is_exact():
@@ -60,9 +89,6 @@ def test_logits_are_the_machines_outputs_scaled():
     torch.testing.assert_close(answer.probs, (4 * outputs).softmax(-1))
 
 
-def test_a_cost_of_nothing_and_a_solver_that_is_not_there_are_refused(monkeypatch):
+def test_a_cost_of_nothing_is_refused():
     with pytest.raises(ValueError, match=r"cost of a support vector machine must be positive; it is 0\.0"):
         qs.MetaOptNet(nn.Flatten(), cost=0.0)
-    monkeypatch.setitem(sys.modules, "proxsuite.torch.qplayer", None)
-    with pytest.raises(ImportError, match=r"MetaOptNet needs ProxQP .*pip install 'quickstudy\[svm\]'"):
-        qs.MetaOptNet(nn.Flatten())

@@ -1,7 +1,6 @@
 """The command that trains and tests many methods side by side: compare."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import torch
 import typer
 
 from quickstudy.atomic import write_atomically
-from quickstudy.catalogue import METHODS, SOME, Setting, build, find
+from quickstudy.catalogue import METHODS, SOME, build, find
 from quickstudy.commands import options
 from quickstudy.commands.console import err, out
 from quickstudy.comparison import Comparison, compare
@@ -110,19 +109,9 @@ def finish(found: Comparison, folder: Path) -> None:
 
 def methods_of(names: str) -> list[str]:
     """The names in a comma-separated list, each a method's; or those of "some", or "all"."""
-    listed = {"some": SOME}.get(names, [name.strip() for name in names.split(",") if name.strip()])
-    if not (chosen := list(buildable() if names == "all" else listed)):
+    listed = [name.strip() for name in names.split(",") if name.strip()]
+    if not (chosen := {"some": SOME, "all": METHODS}.get(names, listed)):
         raise ValueError(f"--methods names none; there are {', '.join(METHODS)}, and some, and all.")
     for name in chosen:
         find(name)
     return list(dict.fromkeys(chosen))
-
-
-def buildable() -> Iterator[str]:
-    """Every method whose libraries are installed; the others are named."""
-    for name in METHODS:
-        try:
-            build(name, Setting())
-            yield name
-        except ImportError as error:
-            err.print(f"without {name}: {error}", soft_wrap=True, markup=False)
