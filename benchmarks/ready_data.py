@@ -5,9 +5,9 @@ Embeddings of pictures and texts are computed once and kept in a folder, as the 
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import ZipFile
 
 import torch
 from molecule_vectors import encoded
@@ -18,6 +18,7 @@ import quickstudy as qs
 from quickstudy.atomic import write_atomically
 from quickstudy.data.files import data_directory
 from quickstudy.data.labelled import Mapped
+from quickstudy.data.medical import SOURCES, find, read
 from quickstudy.data.tables import tables
 from quickstudy.inputs import PICTURES, TEXTS
 from quickstudy.tasks import Tasks
@@ -74,12 +75,14 @@ def embedded(name: str, kept: Path, make: Callable[[], tuple[Tensor, Tensor, Ite
 
 
 def images(folder: Path, kept: Path) -> Distribution:
-    """Tiny ImageNet's classes, of which the test ones are tested on, and Herlev's cells."""
+    """Tiny ImageNet's classes, of which the test ones are tested on, and Herlev's cells, apart by photograph."""
     train, val, test = (
         embedded(f"tiny-imagenet-{part}", kept, lambda data=data: of_tiny(data))
         for part, data in zip(("train", "val", "test"), qs.tiny_imagenet(folder), strict=True)
     )
-    cells = embedded("herlev", kept, lambda: of_zip(folder / "medical" / "herlev_papsmear.zip"))
+    smears = read(SOURCES["herlev"], find(SOURCES["herlev"], folder), 224)
+    found = once(kept / "herlev-cells.safetensors", lambda: {"x": of_pixels(smears.x)})
+    cells = replace(smears, x=found["x"])
     return Distribution(
         qs.FewShot(train, FEW_WAYS, (1, 10), 5),
         (2, 3, 5, 10),
@@ -87,7 +90,7 @@ def images(folder: Path, kept: Path) -> Distribution:
         {
             "tiny-imagenet, 2-way": lambda shots: qs.FewShot(test, 2, shots, 5),
             "tiny-imagenet, 5-way": lambda shots: qs.FewShot(test, 5, shots, 5),
-            "Herlev, 3-way": lambda shots: qs.FewShot(cells, 3, shots, 5),
+            "Herlev, 3-way": lambda shots: qs.FewShot(cells, 3, shots, 5, apart=True),
         },
         whole(train),
     )
@@ -95,17 +98,12 @@ def images(folder: Path, kept: Path) -> Distribution:
 
 def of_tiny(data: qs.LabelledData) -> tuple[Tensor, Tensor, Iterable[str]]:
     rows = torch.cat([data.table[c][:PICTURES_OF_A_CLASS] for c in range(len(data.classes))])
-    pixels = [one.permute(1, 2, 0).contiguous().numpy() for one in data.x.index_select(0, rows)]
-    return PICTURES.encode(pixels), data.y[rows], data.classes
+    return of_pixels(data.x.index_select(0, rows)), data.y[rows], data.classes
 
 
-def of_zip(path: Path) -> tuple[Tensor, Tensor, Iterable[str]]:
-    """Pictures in class folders."""
-    with ZipFile(path) as archive:
-        names = sorted(name for name in archive.namelist() if name.lower().endswith((".jpg", ".png")))
-        read = [archive.read(name) for name in names]
-    classes = sorted({name.split("/")[-2] for name in names})
-    return PICTURES.encode(read), torch.tensor([classes.index(name.split("/")[-2]) for name in names]), classes
+def of_pixels(x: Tensor) -> Tensor:
+    """The embeddings of pictures [n, 3, height, width]."""
+    return PICTURES.encode([one.permute(1, 2, 0).contiguous().numpy() for one in x])
 
 
 def texts(folder: Path, kept: Path) -> Distribution:

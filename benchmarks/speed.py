@@ -346,8 +346,9 @@ def table(results: dict[str, dict]) -> str:
 def summary(folder: Path) -> str:
     """A row for each workload measured: quickstudy beside the peer that was fastest at its best number of threads."""
     rows = [
-        "| workload | quickstudy, tasks/s | fastest peer | its tasks/s | ratio | peak memory, GiB | theirs | machine |",
-        "|---|---|---|---|---|---|---|---|",
+        "| workload | quickstudy, tasks/s | fastest peer | its tasks/s | ratio | with the peer's network | peak memory, GiB "
+        "| theirs | rounds | machine |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for path in sorted(folder.glob("speed-*.json")):
         about = json.loads(path.read_text())
@@ -357,10 +358,12 @@ def summary(folder: Path) -> str:
             ((name, r) for name, r in results.items() if r["peer"] and not name.startswith("floor")),
             key=lambda item: item[1]["tasks_per_second"],
         )
-        ratio = f"{mine['tasks_per_second'] / best['tasks_per_second']:.2f}"
+        same = results.get("quickstudy, a net of one's own")
+        ratios = [f"{r['tasks_per_second'] / best['tasks_per_second']:.2f}" if r else "-" for r in (mine, same)]
         rates = [f"{r['tasks_per_second']:.1f} ({r['slowest']:.1f} to {r['fastest']:.1f})" for r in (mine, best)]
-        cells = [about["workload"], rates[0], name, rates[1], ratio, f"{mine['peak_gib']:.2f}"]
-        rows.append("| " + " | ".join([*cells, f"{best['peak_gib']:.2f}", about["machine"]]) + " |")
+        memory = [f"{r['peak_gib']:.2f}" for r in (mine, best)]
+        cells = [about["workload"], rates[0], name, rates[1], *ratios, *memory, str(about["rounds"]), about["machine"]]
+        rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 

@@ -1,5 +1,6 @@
 """The benchmark of drug discovery at a small setting: its command, its tables and its page."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -146,3 +147,15 @@ def test_of_muv_actives_and_some_others_are_kept(benchmark):
     kept = benchmark.few(qs.Assays("many", ["C"] * 100, (one,), (), (one,)), 20)
     assert len(kept) == 30
     assert active[kept].sum() == 10
+
+
+def test_kept_apart_the_molecules_of_the_tests_set_no_scale(benchmark, tmp_path, monkeypatch):
+    scaling = []
+    monkeypatch.setattr(benchmark, "seen", lambda vectors, molecules: scaling.extend(molecules.tolist()) or vectors)
+    folder = molecule_net(tmp_path / "molecules", unreadable=True)
+    asked = {"data": "tox21", "data_dir": folder, "kept": tmp_path / "kept", "choose": False, "apart": True}
+    _, assays = benchmark.read(argparse.Namespace(**asked))
+    tested = {number for one in assays.test for number in one.molecules.tolist()}
+    assert tested
+    assert scaling
+    assert not tested & set(scaling)

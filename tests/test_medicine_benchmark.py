@@ -9,6 +9,7 @@ from medical_files import breakhis, cells, skin
 from safetensors.torch import save_file
 
 import quickstudy as qs
+from quickstudy.evaluation import episode_list
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -104,3 +105,16 @@ def test_a_method_or_a_page_that_is_not_there_is_told(benchmark, tmp_path, capsy
     assert "no method 'nothing'; there are nearest-centroid" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="no result in .*; run python benchmarks/medicine.py run first"):
         benchmark.main(["page", "--out", str(tmp_path)])
+
+
+def test_no_patient_is_both_learned_from_and_asked_about(benchmark, clinics, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(benchmark, "measured", lambda learner, tasks, *rest: asked.append(tasks) or {})
+    one = benchmark.course(benchmark.clinics(clinics, tmp_path / "kept"), "herlev", "within", pixels=False)
+    benchmark.tested(one, 2, 1, qs.PrototypicalNetwork(torch.nn.Identity()), 3, tune=False)
+    (tasks,) = asked
+    assert one.test.origins is not None
+    origins = {tuple(x.tolist()): int(origin) for x, origin in zip(one.test.x, one.test.origins, strict=True)}
+    for support, query in ((e.support.x[0], e.query.x[0]) for e in episode_list(tasks, 20)):
+        told, about = ({origins[tuple(x.tolist())] for x in some} for some in (support, query))
+        assert not told & about

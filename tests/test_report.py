@@ -11,6 +11,7 @@ from rich.console import Console
 from torch import nn
 
 import quickstudy as qs
+from quickstudy import comparison
 from quickstudy.catalogue import FAMILIES, METHODS
 from quickstudy.comparison import Comparison, compare
 from quickstudy.report import report, table
@@ -41,6 +42,18 @@ def compared() -> Comparison:
     return compare(
         learners, training, few, steps=3, batch=2, validate=training, episodes=20, shots=shots, shot_episodes=10
     )
+
+
+def test_settings_and_confidence_are_fitted_on_the_validation_tasks_alone(monkeypatch):
+    fitted = []
+    for name in ("tune", "fit_confidence"):
+        original = getattr(comparison, name)
+        spy = lambda learner, tasks, original=original, **more: fitted.append(tasks) or original(learner, tasks, **more)  # noqa: E731
+        monkeypatch.setattr(comparison, name, spy)
+    training, judging, testing = (qs.FewShot(data(seed), 3, 1, 3) for seed in range(3))
+    learners = {"protonet": qs.PrototypicalNetwork(qs.MLP(256, 4))}
+    compare(learners, training, {"unseen": testing}, steps=1, batch=2, validate=judging, episodes=4, shot_episodes=4)
+    assert [tasks is judging for tasks in fitted] == [True, True]
 
 
 @pytest.fixture(scope="module")
