@@ -235,7 +235,8 @@ def told_apart(ready: Ready, tasks: qs.FewShot, of_rows: bool) -> dict:
 
     Tasks have one class more, or all of a table that has no more, of which one is not shown.
     """
-    wider = qs.FewShot(tasks.data, min(tasks.ways[1] + 1, len(tasks.data.classes)), tasks.shots, tasks.queries)
+    ways = min(tasks.ways[1] + 1, len(tasks.data.classes))
+    wider = qs.FewShot(tasks.data, ways, tasks.shots, tasks.queries, apart=tasks.apart)
     areas: dict[str, list[float]] = {SOFTMAX: [], "none_of_these": []}
     for batch in episode_list(wider, DRAWS):
         for episode in batch:
