@@ -65,7 +65,8 @@ def errors(abouts: dict[str, dict]) -> str:
 def differences(abouts: dict[str, dict]) -> str:
     """Paired differences of mean absolute error from the classical baselines and from transfer learning."""
     head, rows = ["method"], []
-    pairs = [(other, cell) for other in (CLASSICAL, GENRES, TRANSFER) if other in abouts for cell in (CELLS[1], CELLS[3])]
+    others = [other for other in (CLASSICAL, GENRES, TRANSFER) if other in abouts]
+    pairs = [(other, cell) for other in others for cell in (CELLS[1], CELLS[3])]
     head += [f"{cell}: minus {title(other).split(' (')[0].lower()}" for other, cell in pairs]
     for name, about in abouts.items():
         cells = []

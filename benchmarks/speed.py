@@ -346,8 +346,8 @@ def table(results: dict[str, dict]) -> str:
 def summary(folder: Path) -> str:
     """A row for each workload measured: quickstudy beside the peer that was fastest at its best number of threads."""
     rows = [
-        "| workload | quickstudy, tasks/s | fastest peer | its tasks/s | ratio | with the peer's network | peak memory, GiB "
-        "| theirs | rounds | machine |",
+        "| workload | quickstudy, tasks/s | fastest peer | its tasks/s | ratio | with the peer's network "
+        "| peak memory, GiB | theirs | rounds | machine |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for path in sorted(folder.glob("speed-*.json")):
