@@ -81,7 +81,7 @@ def images(folder: Path, kept: Path) -> Distribution:
         for part, data in zip(("train", "val", "test"), qs.tiny_imagenet(folder), strict=True)
     )
     smears = read(SOURCES["herlev"], find(SOURCES["herlev"], folder), 224)
-    found = once(kept / "herlev-cells.safetensors", lambda: {"x": of_pixels(smears.x)})
+    found = once(kept / "herlev-cells.safetensors", lambda: {"x": of_pixels(whole(smears)[0])})
     cells = replace(smears, x=found["x"])
     return Distribution(
         qs.FewShot(train, FEW_WAYS, (1, 10), 5),
