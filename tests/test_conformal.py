@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from learners import learner, tasks_for
 from torch import nn
 
 import quickstudy as qs
@@ -122,3 +123,26 @@ def test_between_numbers_of_examples_all_lies_on_lines():
     assert half[:2] == pytest.approx((1.0, 3.0))
     assert (half.right, half.levels, half.unlike) == ([0.25, 1.0], [0.05, 0.5], [1.0, 3.0])
     assert between({}, 1.0) is None
+
+
+def test_padding_moves_no_calibration():
+    one = learner("protonet").eval()
+    told = [calibrate((one, tasks), episodes=20) for tasks in (tasks_for("protonet"), Padded(tasks_for("protonet")))]
+    for mine, theirs in zip(*told, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+class Padded:
+    """The same tasks, each with examples that count for nothing."""
+
+    def __init__(self, tasks: qs.Tasks):
+        self.tasks = tasks
+
+    def sample(self, count: int, generator: torch.Generator) -> qs.Episodes:
+        episodes = self.tasks.sample(count, generator)
+        return qs.Episodes(*(padded(one) for one in (episodes.support, episodes.query)))
+
+
+def padded(one: qs.Examples, more: int = 4) -> qs.Examples:
+    x, y = (torch.cat([t, torch.zeros_like(t[:, :more])], 1) for t in (one.x, one.y))
+    return qs.Examples(x, y, one.ways, mask=(torch.arange(y.shape[1]) < one.y.shape[1]).expand(len(y), -1))

@@ -134,3 +134,16 @@ def test_any_number_of_ways_is_answered():
 def test_a_kernel_or_an_objective_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match="the kernel is one of rbf, linear, cosine, add.*not 'matern' and 'marginal'"):
         qs.DeepKernelTransfer(mlp(1, 4), kernel="matern")
+
+
+def test_padding_takes_no_digits_from_inputs_that_lie_far_from_zero():
+    draw = torch.Generator().manual_seed(0)
+    x, y = 1000 + torch.randn(1, 7, 2, generator=draw), torch.randn(1, 7, 1, generator=draw)
+    wider = qs.Examples(
+        *(torch.cat([t, torch.zeros(1, 20, t.shape[2])], 1) for t in (x, y)), mask=torch.arange(27)[None] < 7
+    )
+    encoder = nn.Identity()
+    encoder.out_features = 2  # pyright: ignore[reportArgumentType]
+    one = qs.DeepKernelTransfer(encoder, kernel="rbf", targets=1).eval()
+    means = [one.predict(one.adapt(support), x).mean for support in (qs.Examples(x, y), wider)]
+    torch.testing.assert_close(means[1], means[0], rtol=1e-3, atol=1e-3)

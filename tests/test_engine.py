@@ -9,6 +9,7 @@ from test_maml import double
 from torch import nn
 
 import quickstudy as qs
+from quickstudy.encoders.norm import BatchNorm
 from quickstudy.engine import candidates, channels_last, growing, probe, replica, undivided
 from quickstudy.inner_loop import running_by
 from quickstudy.stacked import Unsuited, stacked_call
@@ -357,3 +358,16 @@ def test_kernels_that_a_convolution_looks_at_in_its_own_way_are_left_as_they_lie
 def test_a_loss_that_draws_random_numbers_is_computed_by_one_thread():
     assert undivided(learner("abml").train()) == "whole"
     assert undivided(learner("abml").eval()) is None
+
+
+@pytest.mark.parametrize("level", [7.3, 100.3, 255.0])
+def test_threads_agree_where_a_channel_is_far_from_zero_and_never_varies(level):
+    x = torch.rand(8, 6, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    x[:, :, 1] = level
+    examples = qs.Examples(x, torch.arange(3).repeat(2).expand(8, -1), 3)
+    losses = []
+    for workers in (1, 2):
+        torch.manual_seed(0)
+        one = qs.PrototypicalNetwork(nn.Sequential(BatchNorm(2), nn.Flatten(), nn.Linear(32, 4))).train()
+        losses.append(qs.Engine("loop", None, workers).gradient(one, qs.Episodes(examples, examples)))
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=1e-6)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from learners import learner, tasks_for, toy_data
+from learners import episodes_for, learner, tasks_for, toy_data
 from torch.distributions import Categorical
 
 import quickstudy as qs
@@ -198,3 +198,24 @@ def test_answers_too_sure_for_single_precision_are_still_ranked():
     assert sure.probs[0, 1:, 1].eq(1).all()
     assert qs.roc_auc(sure, query).item() == 1
     assert qs.delta_auprc(sure, query).item() == pytest.approx(0.5)
+
+
+def padded(one: qs.Examples, more: int) -> qs.Examples:
+    """The same examples, and so many that count for nothing."""
+    x, y = (torch.cat([t, torch.ones_like(t[:, :more])], 1) for t in (one.x, one.y))
+    exists = torch.arange(y.shape[1]) < one.y.shape[1]
+    return qs.Examples(x, y, one.ways, mask=exists.expand(len(y), -1))
+
+
+@pytest.mark.parametrize("name", ["protonet", "cnp-regression"])
+def test_queries_that_are_padding_count_in_no_score_and_in_no_bin(name):
+    episodes, one = episodes_for(name), learner(name).eval()
+    wider = padded(episodes.query, 5)
+    memory = one.adapt(episodes.support)
+    scores, bins = score(one.predict(memory, episodes.query.x), episodes.query)
+    again, more_bins = score(one.predict(memory, wider.x), wider)
+    for key, values in scores.items():
+        torch.testing.assert_close(again[key], values)
+    assert (bins is None) == (more_bins is None)
+    if bins is not None:
+        torch.testing.assert_close(more_bins, bins)

@@ -4,6 +4,7 @@ import torch
 from learners import conv_net, episodes_for, gradients_by_strategy, mlp
 from scipy.special import expit, log_softmax, softmax
 from test_maml import NETS, double, plain_loop_gradient
+from torch import nn
 
 import quickstudy as qs
 from quickstudy.methods.optimization.meta_lstm import preprocess
@@ -133,3 +134,17 @@ def test_a_forget_gate_near_one_keeps_its_digits_under_autocast():
 def test_a_network_with_running_statistics_is_refused():
     with pytest.raises(ValueError, match="MetaLSTM trains its network on one task at a time"):
         qs.MetaLSTM(conv_net("running"))
+
+
+def test_a_weight_may_be_a_single_number():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.scale = nn.Linear(256, 3), nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return self.scale * self.linear(x.flatten(1))
+
+    one = qs.MetaLSTM(Scaled())
+    one.loss(episodes_for("meta-lstm")).backward()
+    assert torch.isfinite(one.net.scale.grad)  # pyright: ignore[reportArgumentType]

@@ -87,3 +87,9 @@ def test_the_mlp_begins_with_nothing_but_the_difference_of_the_embeddings():
     torch.manual_seed(0)
     relation, a, b, shift = qs.RelationNetwork(mlp(4, 3)).relation, *torch.rand(3, 2, 3)
     torch.testing.assert_close(relation(torch.cat([a, b], 1)), relation(torch.cat([a + shift, b + shift], 1)))
+
+
+def test_the_loss_is_computed_in_full_precision_under_autocast():
+    one, episodes = learner("relation"), episodes_for("relation")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert one.loss(episodes).dtype == torch.float32

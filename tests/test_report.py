@@ -313,3 +313,12 @@ def test_every_task_goes_to_the_device_of_the_learner():
     asked = {"steps": 1, "batch": 2, "episodes": 4, "shot_episodes": 4, "engine": qs.Engine(), "fabric": there}
     found = compare({"maml": one}, tasks, {"toy": tasks}, validate=qs.Validation(tasks, episodes=4), **asked)
     assert set(found.entries["maml"].strangers["toy"]) == {"softmax"}
+
+
+def test_confidence_and_strangers_are_measured_on_the_device_too():
+    there = Elsewhere(accelerator="cpu", devices=1)
+    tasks = qs.FewShot(data(0), 3, 1, 3)
+    new = lambda: qs.PrototypicalNetwork(qs.MLP(256, 8))  # noqa: E731
+    assert qs.fit_confidence(new(), tasks, episodes=4, engine=qs.Engine(), fabric=there).temperature > 0
+    areas = qs.strangers(new(), tasks, episodes=4, engine=qs.Engine(), fabric=there)
+    assert set(areas) == {"softmax", "unlike"}

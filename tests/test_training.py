@@ -242,3 +242,13 @@ def test_a_learner_is_told_how_far_its_training_has_come(tmp_path):
     assert len(list(qs.train(again, tasks_for("protonet"), resume=True, **options))) == 2
     assert told == [0, 0.25, 0.5, 0.75]
     assert again.progress == 1
+
+
+def test_weights_that_the_optimizer_does_not_move_have_no_part_in_its_clipping():
+    one = learner("anil")
+    assert isinstance(one, qs.ANIL)
+    head = list(one.head.parameters())
+    run = qs.train(one, tasks_for("anil"), steps=3, batch=2, optimizer=torch.optim.SGD(head, lr=0.1), clip=1e-3)
+    for _ in run:
+        norm = torch.stack([p.grad.norm() for p in head if p.grad is not None]).norm()
+        torch.testing.assert_close(norm, torch.tensor(1e-3), rtol=1e-2, atol=0)

@@ -157,3 +157,11 @@ def test_from_scratch_has_nothing_to_meta_train():
     before = [p.clone() for p in one.parameters()]
     assert list(qs.train(one, qs.FewShot(toy(), 3, 1, 2), steps=3, batch=2)) == []
     assert all(torch.equal(a, b) for a, b in zip(before, one.parameters(), strict=True))
+
+
+def test_a_probe_is_fitted_under_autocast_too():
+    one, episodes = learner("linear-probe").eval(), episodes_for("linear-probe")
+    with torch.autocast("cpu", torch.bfloat16):
+        found = one.predict(one.adapt(episodes.support), episodes.query.x)
+    expected = one.predict(one.adapt(episodes.support), episodes.query.x)
+    torch.testing.assert_close(found.probs.float(), expected.probs, rtol=0, atol=0.05)

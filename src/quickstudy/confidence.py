@@ -75,6 +75,8 @@ def fit_confidence(
         ValueError: A share that is none.
     """
     check_share(missed)
+    if fabric:
+        fabric.to_device(learner)
     training = learner.training
     learner.eval()
     channels_last(learner)

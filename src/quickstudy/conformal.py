@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 
 from quickstudy.calibration import GRID, Calibration
 from quickstudy.confidence import Answers, likeliest_temperature
-from quickstudy.contract import Episodes, Examples, MetaLearner
+from quickstudy.contract import Episodes, Examples, MetaLearner, valid
 from quickstudy.evaluation import episode_list
 from quickstudy.left_out import left_out
 from quickstudy.none_of_these import embeddings, sees_embeddings, unlike
@@ -165,7 +165,7 @@ def calibrate(*parts: tuple[MetaLearner, Tasks], episodes: int = 200, seed: int 
         episodes, seed: See `evaluate`; so many of each part.
     """
     drawn = [
-        (learner, episode)
+        (learner, Episodes(unpadded(episode.support), unpadded(episode.query)))
         for learner, tasks in parts
         for batch in episode_list(tasks, episodes, seed)
         for episode in batch
@@ -186,6 +186,12 @@ def calibrate(*parts: tuple[MetaLearner, Tasks], episodes: int = 200, seed: int 
     strange = [unlike_of(one, own, e.query.x[0], p) for own, (one, e), p in zip(owns, drawn, ps, strict=True)]
     unlike = np.quantile(np.concatenate(strange), GRID)
     return told._replace(right=right.tolist(), levels=levels.tolist(), unlike=unlike.tolist())
+
+
+def unpadded(one: Examples) -> Examples:
+    """The examples of a single task that exist."""
+    exists = valid(one)[0]
+    return Examples(one.x[:, exists], one.y[:, exists], one.ways)
 
 
 def with_one_wrong(answers: Sequence[Answers]) -> list[Answers]:

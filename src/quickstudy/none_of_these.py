@@ -55,6 +55,8 @@ def strangers(
         within_groups=tasks.within_groups,
         apart=tasks.apart,
     )
+    if fabric:
+        fabric.to_device(learner)
     training = learner.training
     learner.eval()
     channels_last(learner)

@@ -255,7 +255,7 @@ def _probe(run: RunState, episodes: Episodes, fabric: Fabric) -> Engine:
             _share(episodes, fabric),
             lambda engine, some: engine.gradient(run.learner, some, fabric.autocast),
         )
-    run.optimizer.zero_grad()
+    run.learner.zero_grad()
     for buffer, kept in zip(run.learner.buffers(), before, strict=True):
         buffer.copy_(kept)
     return fabric.broadcast(engine)
@@ -271,7 +271,7 @@ def _outer_step(
 ) -> Float[Tensor, ""]:
     """One step of the optimizer on one batch of tasks; the loss comes back, without waiting for a GPU to find it."""
     run.learner.train()
-    run.optimizer.zero_grad()
+    run.learner.zero_grad()
     engine, share, world = run.engines["train"], _share(episodes, fabric), fabric.world_size
     averages = Averages(run.learner, world) if world > 1 else None
     apart = [fabric.global_rank] if fabric.global_rank else []
@@ -287,7 +287,8 @@ def _outer_step(
     if mean.device.type == "cpu":  # nothing to wait for: stop before the weights are spoilt
         _require_finite(mean.item(), run.step + 1, run.seed, folder)
     if clip is not None:
-        torch.nn.utils.clip_grad_norm_(run.learner.parameters(), clip)
+        moved = (p for group in run.optimizer.param_groups for p in group["params"])
+        torch.nn.utils.clip_grad_norm_(moved, clip)
     run.optimizer.step()
     if run.scheduler:
         run.scheduler.step()

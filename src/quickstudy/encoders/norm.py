@@ -33,10 +33,11 @@ class BatchNorm(nn.BatchNorm2d):
             return super().forward(input)
         x = input.float() if input.dtype in (torch.bfloat16, torch.float16) else input
         count = x.new_tensor([x.numel() / x.shape[1]])
-        sums = SumOverPeers.apply(torch.cat([x.sum((0, 2, 3)), x.square().sum((0, 2, 3)), count]))
-        mean, square = (sums[:-1] / sums[-1]).chunk(2)  # pyright: ignore[reportIndexIssue,reportOptionalSubscript]
-        variance = square - mean.square()
-        remember(self, mean, variance, sums[-1])  # pyright: ignore[reportIndexIssue,reportOptionalSubscript]
+        sums: Tensor = SumOverPeers.apply(torch.cat([x.sum((0, 2, 3)), count]))
+        mean = sums[:-1] / sums[-1]
+        squares: Tensor = SumOverPeers.apply((x - mean[:, None, None]).square().sum((0, 2, 3)))
+        variance = squares / sums[-1]
+        remember(self, mean, variance, sums[-1])
         scale = torch.rsqrt(variance + self.eps) * (self.weight if self.affine else 1)
         shift = self.bias if self.affine else 0
         return torch.addcmul((shift - mean * scale)[:, None, None], x, scale[:, None, None]).to(input.dtype)

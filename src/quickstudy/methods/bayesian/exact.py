@@ -35,11 +35,14 @@ class Process(NamedTuple):
     ) -> tuple[dict[str, Tensor], Float[Tensor, " task"]]:
         """What predictions need of some examples, and minus the log marginal likelihood of their targets, in nats.
 
-        Padding counts for a target of 0 that has variance 1 and tells of nothing.
+        Padding counts for a target of 0 that has variance 1 and tells of nothing; it lies in the middle of the others,
+        so that inputs far from the origin keep their distances' digits.
         """
-        y = y.to(z.dtype) * exists[..., None]
-        covariance = self.covariance(z, z) * (exists[:, None] & exists[..., None])
-        noise = torch.where(exists[..., None], self.noise, 1.0)[..., 0].diag_embed()
+        shown = exists[..., None]
+        z = z.where(shown, (z * shown).sum(1, keepdim=True) / shown.sum(1, keepdim=True).clamp(min=1))
+        y = y.to(z.dtype) * shown
+        covariance = self.covariance(z, z) * (exists[:, None] & shown)
+        noise = torch.where(shown, self.noise, 1.0)[..., 0].diag_embed()
         cholesky = torch.linalg.cholesky(covariance + noise)
         weights = torch.cholesky_solve(y, cholesky)
         volume = cholesky.diagonal(dim1=1, dim2=2).log().sum(1) + exists.sum(1).to(z.dtype) * math.log(2 * math.pi) / 2

@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid, one_hot
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.mlp import MLP
-from quickstudy.tensors import class_means, number_of_ways, out_features, per_task
+from quickstudy.tensors import class_means, full_precision, number_of_ways, out_features, per_task
 
 
 class RelationNetwork(MetaLearner):
@@ -47,7 +47,8 @@ class RelationNetwork(MetaLearner):
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         """The mean squared error of the relation scores."""
         query = episodes.query
-        scores = self._relations(self.adapt(episodes.support), query.x).sigmoid()
+        with full_precision(self._relations(self.adapt(episodes.support), query.x)) as relations:
+            scores = relations.sigmoid()
         errors = (scores - one_hot(query.y, number_of_ways(query))).square().mean(-1)  # [T, Q]
         return ((errors * valid(query)).sum(1) / valid(query).sum(1)).mean()
 

@@ -92,7 +92,7 @@ def preprocess(x: Float[Tensor, "*axes"], p: float = 10.0) -> Float[Tensor, "*ax
 
 def flat(weights: Weights) -> Float[Tensor, "task coordinate"]:
     """All weights of a task one after the other."""
-    return torch.cat([w.flatten(1) for w in weights.values()], 1)
+    return torch.cat([w.reshape(len(w), -1) for w in weights.values()], 1)
 
 
 def named(coordinates: Float[Tensor, "task coordinate"], like: Weights) -> Weights:

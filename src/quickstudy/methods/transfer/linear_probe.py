@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import number_of_ways, out_features, per_task
+from quickstudy.tensors import full_precision, number_of_ways, out_features, per_task
 
 
 class LinearProbe(MetaLearner):
@@ -44,8 +44,8 @@ class LinearProbe(MetaLearner):
         self.head = nn.Linear(out_features(encoder), classes)
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
-        with torch.no_grad():
-            z = self._features(support.x).cpu()  # [T, S, D]
+        with torch.no_grad(), full_precision(self._features(support.x)) as features:
+            z = features.cpu()  # [T, S, D]
         ways = number_of_ways(support)
         weight = z.new_zeros(len(z), ways, z.shape[-1])
         bias = z.new_full((len(z), ways), -1e4)  # of a class without examples
