@@ -378,3 +378,38 @@ def test_the_texts_of_queries_may_stand_in_another_column(monkeypatch, capsys, t
     assert run(monkeypatch, capsys, "predict", task, str(new))[0] == 2
     code, out, _ = run(monkeypatch, capsys, "predict", task, str(new), "--column", "drug", "--json", "-")
     assert (code, [answer["label"] for answer in json.loads(out)["answers"]]) == (0, ["no"])
+
+
+def test_the_surest_name_of_a_label_column_is_taken_wherever_it_stands(tmp_path):
+    (tmp_path / "few.csv").write_text("x,y,Label\n1,2,a\n3,4,b\n")
+    rows = read_rows(tmp_path / "few.csv")
+    assert label_column(rows, None, "few.csv") == "Label"
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1], [True, True, False, False]])
+def test_a_task_of_labels_that_are_no_texts_is_answered(monkeypatch, capsys, tmp_path, labels):
+    x = np.array([[0.0, 1.0], [0.1, 1.1], [5.0, 2.0], [5.1, 2.1]])
+    qs.save_task(qs.FewShotClassifier().fit(pd.DataFrame(x, columns=["a", "b"]), labels), tmp_path / "task.safetensors")
+    (tmp_path / "q.csv").write_text("a,b\n0.05,1.0\n5.2,2.2\n")
+    words = ["predict", tmp_path / "task.safetensors", tmp_path / "q.csv", "--json", tmp_path / "a.json"]
+    code, _, error = run(monkeypatch, capsys, *map(str, words))
+    assert code == 0, error
+    found = json.loads((tmp_path / "a.json").read_text())["answers"]
+    assert [answer["label"] for answer in found] == [str(labels[0]), str(labels[-1])]
+
+
+def test_what_is_read_is_not_written_over(monkeypatch, capsys, tmp_path):
+    support, queries = csv(tmp_path / "few.csv", slice(None, None, 9)), csv(tmp_path / "new.csv", slice(1, 9))
+    task = str(tmp_path / "task.safetensors")
+    assert run(monkeypatch, capsys, "adapt", "table", support, "--out", task)[0] == 0
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for words, complaint in (
+        (["predict", "table", support, queries, "--json", support], "few.csv holds examples or queries; name another"),
+        (["predict", task, queries, "--json", task], "task.safetensors holds the task; name another file by --json"),
+        (["check", support, "--json", support], "few.csv holds the labelled examples; name another file by --json"),
+        (["export", task, task], "task.safetensors holds the task; name another file by the second argument"),
+    ):
+        code, _, error = run(monkeypatch, capsys, *words)
+        assert code == 2
+        assert complaint in " ".join(error.split()).replace("- ", "-")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

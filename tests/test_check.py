@@ -448,3 +448,16 @@ def test_wrong_use_is_told_in_one_line_and_nothing_is_written(monkeypatch, capsy
 
 def test_a_finding_knows_its_kind():
     assert {Finding(kind, (), ()).kind for kind in room.KINDS} == set(room.KINDS)
+
+
+def test_an_index_without_a_name_is_not_learned_from(monkeypatch, capsys, tmp_path):
+    x, y = far_apart()
+    rows = [",".join(map(str, [*one, label])) for one, label in zip(x, y, strict=True)]
+    lines = [",a,b,c,d,kind", *(f"{n},{row}" for n, row in enumerate([*rows, rows[0]]))]
+    (tmp_path / "few.csv").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(sys, "argv", ["quickstudy", "check", str(tmp_path / "few.csv")])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    said = capsys.readouterr().out
+    assert stop.value.code == 1  # the last row is the first again, but for its number
+    assert "left out: a column without a name" in " ".join(said.split())

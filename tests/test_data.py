@@ -120,3 +120,11 @@ def test_sources_that_are_not_there_are_refused(tmp_path):
         splits("digits")
     with pytest.raises(ValueError, match="glyphs has grey pictures of 28 pixels, not 3 x 84"):
         splits("glyphs", size=84, channels=3)
+
+
+def test_a_class_that_is_learned_from_is_not_tested_on(tmp_path):
+    for part, name in (("train", "cat"), ("val", "dog"), ("test", "cat")):
+        (tmp_path / part / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / part / name / "one.png")
+    with pytest.raises(ValueError, match=r"class 'cat' of .* is both in train and in test: what is learned"):
+        image_folder_splits(tmp_path, size=32)

@@ -371,3 +371,27 @@ def test_threads_agree_where_a_channel_is_far_from_zero_and_never_varies(level):
         one = qs.PrototypicalNetwork(nn.Sequential(BatchNorm(2), nn.Flatten(), nn.Linear(32, 4))).train()
         losses.append(qs.Engine("loop", None, workers).gradient(one, qs.Episodes(examples, examples)))
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=1e-6)
+
+
+def test_a_network_that_one_strategy_cannot_run_is_run_by_another():
+    class Looks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(256, 3)
+
+        def forward(self, x):
+            return self.linear(x.flatten(1)) * (1 if x.mean().item() > 0 else 2)
+
+    one = qs.MAML(Looks(), inner_lr=0.1)
+    assert len(qs.evaluate(one, tasks_for("protonet"), episodes=20).scores["accuracy"]) == 20
+
+    class Broken(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(256, 3)
+
+        def forward(self, x):
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        qs.evaluate(qs.MAML(Broken(), inner_lr=0.1), tasks_for("protonet"), episodes=20)

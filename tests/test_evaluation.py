@@ -219,3 +219,12 @@ def test_queries_that_are_padding_count_in_no_score_and_in_no_bin(name):
     assert (bins is None) == (more_bins is None)
     if bins is not None:
         torch.testing.assert_close(more_bins, bins)
+
+
+def test_tasks_that_do_not_give_what_they_are_asked_for_are_refused():
+    class One:
+        def sample(self, count, generator):
+            return tasks_for("protonet").sample(1, generator)
+
+    with pytest.raises(ValueError, match=r"One\.sample was asked for 20 tasks and gave 1; its first argument says how"):
+        qs.evaluate(learner("protonet"), One(), episodes=40)

@@ -156,7 +156,7 @@ def test_a_wrong_token_is_refused_while_a_second_session_goes_on():
 
 
 def test_other_sites_reach_neither_the_page_nor_the_api(page):
-    for host in ("example.org", "example.org:8000", "", "127.0.0.1.example.org"):
+    for host in ("example.org", "example.org:8000", "", "127.0.0.1.example.org", "[::1"):
         refused = page.get("/", headers={"Host": host})
         assert (refused.status_code, "name of this machine" in refused.json()["detail"]) == (400, True)
     for host in ("localhost:8000", "[::1]:8000", "127.0.0.1"):

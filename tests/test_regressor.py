@@ -120,3 +120,9 @@ def test_in_tasks_of_columns_queries_tell_nothing_of_scales():
 def test_tables_without_numbers_are_told():
     with pytest.raises(ValueError, match="no table has 13 rows, a column of numbers, and another"):
         qs.TableColumns([Table("codes", table().x[:, 2:].repeat(2, 1), np.zeros(40, int))], rows=(3, 9), queries=4)
+
+
+def test_numbers_may_come_as_text():
+    x = np.arange(8.0)[:, None]
+    found = [qs.FewShotRegressor().fit(x, y).predict(x) for y in (np.arange(8.0), [str(n) for n in range(8)])]
+    np.testing.assert_array_equal(*found)

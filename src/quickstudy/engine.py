@@ -276,6 +276,10 @@ def fewest_seconds(
             compute(engine, episodes)
         except (Unsuited, torch.cuda.OutOfMemoryError):
             return math.inf
+        except Exception:  # what goes wrong task by task too is raised there
+            if engine.strategy == "loop":
+                raise
+            return math.inf
         seconds.append(now(episodes) - start)
         if seconds[0] > too_long:
             break

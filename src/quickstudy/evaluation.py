@@ -121,9 +121,19 @@ class Evaluation:
 
 
 def episode_list(tasks: Tasks, episodes: int, seed: int = 0) -> Iterator[Episodes]:
-    """The fixed test episodes of a seed, in chunks; a shorter list is the beginning of a longer one."""
+    """The fixed test episodes of a seed, in chunks; a shorter list is the beginning of a longer one.
+
+    Raises:
+        ValueError: The tasks give more or fewer than they are asked for.
+    """
     for chunk, start in enumerate(range(0, episodes, CHUNK)):
-        yield tasks.sample(CHUNK, seeded(seed, "episodes", chunk))[: episodes - start]
+        batch = tasks.sample(CHUNK, seeded(seed, "episodes", chunk))
+        if len(batch) != CHUNK:
+            raise ValueError(
+                f"{type(tasks).__name__}.sample was asked for {CHUNK} tasks and gave {len(batch)}; its first argument "
+                f"says how many to draw."
+            )
+        yield batch[: episodes - start]
 
 
 @torch.no_grad()

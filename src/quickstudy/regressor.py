@@ -63,7 +63,8 @@ class FewShotRegressor(RegressorMixin, BaseEstimator):
         """
         self.ready_ = opened(self.learner)
         X, y = checked(self, self.ready_.inputs.kind, X, y=y, reset=True, y_numeric=True)
-        self.mean_, self.scale_ = mean_and_scale(np.asarray(y, dtype=float))
+        y = np.asarray(y, dtype=float)
+        self.mean_, self.scale_ = mean_and_scale(y)
         self.encode_ = self.ready_.inputs.fit(X)
         x = self.encode_(X)
         target = torch.as_tensor((y - self.mean_) / self.scale_, dtype=x.dtype)[:, None]

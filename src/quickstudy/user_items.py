@@ -77,10 +77,8 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
     rows = read_rows(path)
     if kind == "rows":
         label = label_column(rows, label, path)
-        examples = rows.without(label)
-        unnamed = [name for name in examples.names if name in UNNAMED and len(examples.names) > 1]
-        for name in unnamed:
-            examples = examples.without(name)
+        examples, unnamed = without_unnamed(rows, label)
+        examples = examples.without(label)
         items, columns = examples.values, examples.names
     else:
         column, unnamed = content_column(rows, kind, column, label, path), []
@@ -92,6 +90,16 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
     said = f"labels: column {label!r} of {path}; learned from: {', '.join(columns)}"
     said += "; left out: a column without a name" if unnamed else ""
     return Labelled(items, np.array(labels), columns, label, said)
+
+
+def without_unnamed(rows: RowsRead, label: str) -> tuple[RowsRead, list[str]]:
+    """Rows without columns that have no name, such as the index that pandas writes, where others are left."""
+    unnamed = [name for name in rows.names if name in UNNAMED and name != label]
+    if len(unnamed) == len(rows.names) - 1:
+        return rows, []
+    for name in unnamed:
+        rows = rows.without(name)
+    return rows, unnamed
 
 
 def check_columns(kind: str, label: str | None, column: str | None) -> None:

@@ -13,12 +13,12 @@ from quickstudy.checks.findings import KINDS, Checked, Finding
 from quickstudy.checks.items import check_items
 from quickstudy.checks.pictures import check_pictures
 from quickstudy.checks.rows import check_rows
-from quickstudy.commands.console import json_option, out, write_json
+from quickstudy.commands.console import json_option, out, spare, write_json
 from quickstudy.commands.tasks import Column, Label
 from quickstudy.data.rows import RowsRead, label_column, read_rows
 from quickstudy.encoders.table import as_numbers
 from quickstudy.ready import opened
-from quickstudy.user_items import CONTENT, check_columns, content_column
+from quickstudy.user_items import CONTENT, check_columns, content_column, without_unnamed
 
 SHOWN, NAMED = 10, 4
 """Findings of a kind, and examples of a finding, that are printed at most; --json has them all."""
@@ -47,6 +47,7 @@ def check_command(
 
     Example: quickstudy check PICTURES --learner runs/protonet --json found.json
     """
+    spare(json_file, "--json", {"the labelled examples": [support]})
     if support.is_dir():
         check_columns("pictures", label, column)
         learner = learner or usual_learner()
@@ -83,7 +84,9 @@ def check_file(path: Path, label: str | None, column: str | None, learner: str |
     if kind not in CONTENT:
         check_columns(kind, label, column)
         label = label_column(rows, label, path)
-        return f"rows, labelled by column {label!r}", learner, check_rows(rows, label, learner)
+        rows, unnamed = without_unnamed(rows, label)
+        left_out = "; left out: a column without a name" if unnamed else ""
+        return f"rows, labelled by column {label!r}{left_out}", learner, check_rows(rows, label, learner)
     column = content_column(rows, kind, column, label, path)
     label = label_column(rows, label, path, column)
     checked = check_items(rows.column(column).tolist(), rows.column(label).tolist(), learner)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import typer
@@ -22,6 +23,18 @@ def json_option(what: str) -> typer.models.OptionInfo:
         return file
 
     return typer.Option("--json", help=f"Write {what} here; - is standard output.", callback=make_way)
+
+
+def spare(file: Path | None, option: str, read: Mapping[str, Iterable[Path]]) -> None:
+    """Keeps what is read from being written over.
+
+    Raises:
+        ValueError: The file to write is one of those.
+    """
+    for what, paths in read.items():
+        for path in paths:
+            if file is not None and file.exists() and path.exists() and file.samefile(path):
+                raise ValueError(f"{file} holds {what}; name another file by {option}.")
 
 
 def write_json(file: Path | None, about: dict, indent: int | None = 1) -> None:

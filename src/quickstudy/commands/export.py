@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from quickstudy.commands.console import out
+from quickstudy.commands.console import out, spare
 from quickstudy.export import export_adaptation, export_classifier
 from quickstudy.regressor import FewShotRegressor
 from quickstudy.shipping import load_task
@@ -26,6 +26,7 @@ def export_command(
 
     Example: quickstudy export table table.onnx --adaptation --ways 3 --shots 5
     """
+    spare(file, "the second argument", {"the task": [Path(source)]})
     if adaptation:
         if ways is None:
             raise ValueError("how many classes will a task have? Pass --ways.")

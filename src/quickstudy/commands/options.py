@@ -66,7 +66,7 @@ TestQueries = Annotated[int, typer.Option(help="Query examples per class of a te
 Steps = Annotated[int, typer.Option(callback=at_least(1), help="Outer steps of meta-training.")]
 Batch = Annotated[int, typer.Option(callback=at_least(1), help="Tasks per step, over all processes.")]
 Episodes = Annotated[int, typer.Option(callback=at_least(2), help="Test episodes, the same for every method.")]
-Seed = Annotated[int, typer.Option(help="Of weights, tasks and test episodes.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of weights, tasks and test episodes.")]
 Devices = Annotated[
     int, typer.Option(callback=at_least(1), help="Processes, each with a device of its own, or a share of the cores.")
 ]

@@ -8,8 +8,9 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from quickstudy.commands.console import json_option, out, write_json
+from quickstudy.commands.console import json_option, out, spare, write_json
 from quickstudy.confidence import MISSED
+from quickstudy.encoders.table import name_of
 from quickstudy.estimators import FewShotClassifier
 from quickstudy.none_of_these import STRANGE
 from quickstudy.numbers_told import (
@@ -55,8 +56,7 @@ def adapt_command(
 
     Example: quickstudy adapt images examples/ --out task.safetensors
     """
-    if file.exists() and support.exists() and file.samefile(support):
-        raise ValueError(f"{file} holds the labelled examples; name another file by --out.")
+    spare(file, "--out", {"the labelled examples": [support]})
     fitted, examples = learned(learner, support, label, column)
     if examples.columns:
         fitted.feature_names_in_ = np.array(examples.columns, dtype=object)
@@ -99,6 +99,7 @@ def predict_command(
 
     Example: quickstudy predict task.safetensors others.csv --json answers.json
     """
+    spare(json_file, "--json", {"the task": [Path(learner)], "examples or queries": map(Path, files)})
     if Path(learner).is_file():
         fitted, queries = load_task(learner), files
         columns = vars(fitted).pop("feature_names_in_", None)  # rows come without names from here on
@@ -144,15 +145,16 @@ def learned(learner: str, support: Path, label: str | None, column: str | None) 
 def answered(classifier: FewShotClassifier, queries: Queries, missed: float) -> list[dict]:
     """What a classifier answers, and the label where a query has one."""
     found = classifier.answer(queries.items, missed)
-    names, pictures = set(classifier.classes_), classifier.ready_.inputs.kind == "pictures"
+    names = [name_of(label) for label in classifier.classes_.tolist()]
+    pictures = classifier.ready_.inputs.kind == "pictures"
     told = [None if pictures and name not in names else name for name in queries.labels]  # any folder may hold pictures
     return [
         {
             "file": file,
             **({} if row is None else {"row": row}),
-            "label": str(classifier.classes_[each.argmax()]),
+            "label": names[each.argmax()],
             "confidence": float(each.max()),
-            "set": classifier.classes_[within].tolist(),
+            "set": [name for name, inside in zip(names, within, strict=True) if inside],
             "none_of_these": float(none),
             "probabilities": each.tolist(),
             **({} if true is None else {"true": true}),

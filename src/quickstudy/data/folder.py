@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -61,11 +62,21 @@ def class_folders(folder: Path) -> list[Path]:
 def image_folder_splits(
     folder: str | Path, *, size: int = 84, colour: bool = True, seed: int = 0
 ) -> tuple[LabelledData, LabelledData, LabelledData]:
-    """Meta-train, meta-validation and meta-test classes: of `folder/train|val|test/CLASS`, else drawn 60:20:20."""
+    """Meta-train, meta-validation and meta-test classes: of `folder/train|val|test/CLASS`, else drawn 60:20:20.
+
+    Raises:
+        ValueError: Besides those of `image_folder`, a class in two of the three.
+    """
     folder = Path(folder)
     parts: tuple[LabelledData, ...]
     if all((folder / part).is_dir() for part in SPLITS):
         parts = tuple(image_folder(folder / part, size=size, colour=colour) for part in SPLITS)
+        for one, other in combinations(range(len(SPLITS)), 2):
+            if both := sorted(set(parts[one].classes) & set(parts[other].classes)):
+                raise ValueError(
+                    f"class {both[0]!r} of {folder} is both in {SPLITS[one]} and in {SPLITS[other]}: what is learned "
+                    f"across tasks is tested on classes that were never seen. Put each class into one of them."
+                )
     else:
         parts = image_folder(folder, size=size, colour=colour).split(0.6, 0.2, 0.2, seed=seed)
     return named_splits(parts, folder.name)

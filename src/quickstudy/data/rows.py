@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 LABELS = ("label", "class", "target", "category", "y")
-"""Names that a column of labels usually has."""
+"""Names that a column of labels usually has, the surest first."""
 COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 """A number with a comma for its point."""
 
@@ -142,5 +142,5 @@ def label_column(rows: RowsRead, asked: str | None, path: str | Path, content: s
     if len(rows.names) < 2:
         raise ValueError(f"{path} has one column, {rows.names[0]!r}; needed one of labels and others to learn from.")
     others = [name for name in rows.names if name != content]
-    usual = [name for name in others if name.lower() in LABELS]
+    usual = sorted((name for name in others if name.lower() in LABELS), key=lambda name: LABELS.index(name.lower()))
     return asked or (usual[0] if usual else others[-1])

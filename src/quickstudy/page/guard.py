@@ -61,7 +61,7 @@ class Guard:
 
     def check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        if self.token is None and not is_local(urlsplit(f"//{headers.get('host', '')}").hostname):
+        if self.token is None and not is_local(name_of(headers.get("host", ""))):
             raise Refused(
                 400, "without a token this server answers only to the name of this machine, such as 127.0.0.1."
             )
@@ -95,6 +95,14 @@ class Guard:
                 if not message.get("more_body", False):
                     return bytes(body)
         raise Refused(408, f"the request did not arrive within {self.limits.body_seconds:g} seconds.")
+
+
+def name_of(host: str) -> str | None:
+    """A host's name or address without its port; None where it has none or is malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
 def is_local(host: str | None) -> bool:
