@@ -164,6 +164,13 @@ def episodes_for(name: str, tasks: int = 4) -> qs.Episodes:
     return tasks_for(name).sample(tasks, seeded(0, "tests"))
 
 
+def padded(one: qs.Examples, more: int) -> qs.Examples:
+    """The same examples, and so many that count for nothing."""
+    x, y = (torch.cat([t, torch.ones_like(t[:, :more])], 1) for t in (one.x, one.y))
+    exists = torch.arange(y.shape[1]) < one.y.shape[1]
+    return qs.Examples(x, y, one.ways, mask=exists.expand(len(y), -1))
+
+
 def gradients_by_strategy(one: qs.MetaLearner, episodes: qs.Episodes) -> dict[str, torch.Tensor]:
     """The loss's gradient as each strategy computes it that the learner is suited to."""
     found = {}

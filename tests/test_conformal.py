@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from learners import learner, tasks_for
+from learners import learner, padded, tasks_for
 from torch import nn
 
 import quickstudy as qs
@@ -140,9 +140,4 @@ class Padded:
 
     def sample(self, count: int, generator: torch.Generator) -> qs.Episodes:
         episodes = self.tasks.sample(count, generator)
-        return qs.Episodes(*(padded(one) for one in (episodes.support, episodes.query)))
-
-
-def padded(one: qs.Examples, more: int = 4) -> qs.Examples:
-    x, y = (torch.cat([t, torch.zeros_like(t[:, :more])], 1) for t in (one.x, one.y))
-    return qs.Examples(x, y, one.ways, mask=(torch.arange(y.shape[1]) < one.y.shape[1]).expand(len(y), -1))
+        return qs.Episodes(*(padded(one, 4) for one in (episodes.support, episodes.query)))

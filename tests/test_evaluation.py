@@ -1,6 +1,6 @@
 import pytest
 import torch
-from learners import episodes_for, learner, tasks_for, toy_data
+from learners import episodes_for, learner, padded, tasks_for, toy_data
 from torch.distributions import Categorical
 
 import quickstudy as qs
@@ -198,13 +198,6 @@ def test_answers_too_sure_for_single_precision_are_still_ranked():
     assert sure.probs[0, 1:, 1].eq(1).all()
     assert qs.roc_auc(sure, query).item() == 1
     assert qs.delta_auprc(sure, query).item() == pytest.approx(0.5)
-
-
-def padded(one: qs.Examples, more: int) -> qs.Examples:
-    """The same examples, and so many that count for nothing."""
-    x, y = (torch.cat([t, torch.ones_like(t[:, :more])], 1) for t in (one.x, one.y))
-    exists = torch.arange(y.shape[1]) < one.y.shape[1]
-    return qs.Examples(x, y, one.ways, mask=exists.expand(len(y), -1))
 
 
 @pytest.mark.parametrize("name", ["protonet", "cnp-regression"])

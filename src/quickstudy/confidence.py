@@ -14,8 +14,8 @@ from torch.distributions import Categorical
 from torch.nn.functional import cross_entropy
 
 from quickstudy.contract import Episodes, MetaLearner, valid
-from quickstudy.engine import Engine, channels_last, probe
-from quickstudy.evaluation import episode_list, gathered, own_share
+from quickstudy.engine import Engine, probe
+from quickstudy.evaluation import episode_list, gathered, judged, own_share
 from quickstudy.tasks import Tasks
 
 COLDEST, HOTTEST = 0.02, 50.0
@@ -75,16 +75,11 @@ def fit_confidence(
         ValueError: A share that is none.
     """
     check_share(missed)
-    if fabric:
-        fabric.to_device(learner)
-    training = learner.training
-    learner.eval()
-    channels_last(learner)
     found: dict[int, list[Answers]] = {}
-    for chunk, batch in own_share(map(of_classes, episode_list(tasks, episodes, seed)), fabric):
-        engine = engine or probe(learner, batch, partial(_answers, learner))
-        found[chunk] = _answers(learner, engine, batch)
-    learner.train(training)
+    with judged(learner, fabric):
+        for chunk, batch in own_share(map(of_classes, episode_list(tasks, episodes, seed)), fabric):
+            engine = engine or probe(learner, batch, partial(_answers, learner))
+            found[chunk] = _answers(learner, engine, batch)
     answers = [some for chunk in gathered(found, fabric) for some in chunk]
     temperature = likeliest_temperature(answers)
     right = torch.cat([(logits / temperature).softmax(-1).gather(-1, y[:, None])[:, 0] for logits, y in answers])

@@ -5,6 +5,7 @@ import math
 import statistics
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -175,23 +176,18 @@ def evaluate(
     count = episodes if isinstance(tasks, Tasks) else sum(len(batch) for batch in tasks)
     if count < 2:
         raise ValueError(f"an interval needs at least 2 episodes, not {count}.")
-    training = learner.training
-    learner.eval()
-    if fabric:
-        fabric.to_device(learner)
-    channels_last(learner)
     results, told = {}, Told()
     asked = Asked(temperature, threshold, metrics)
-    light = embedded(learner, tasks, fabric.device if fabric else None)
     drawn = episode_list(tasks, episodes, seed) if isinstance(tasks, Tasks) else tasks
-    for chunk, batch in own_share(map(told.of, drawn), fabric):
-        engine = engine or probe(learner, batch, partial(evaluate_batch, learner, asked))
-        if light and results:  # the first is evaluated from its examples, and tells how long that takes
-            embeddings = light.sample(CHUNK, seeded(seed, "episodes", chunk), engine)[: len(batch)]
-            results[chunk] = (*evaluate_batch(light.learner, asked, engine, embeddings)[:2], None)
-        else:
-            results[chunk] = evaluate_batch(learner, asked, engine, batch)
-    learner.train(training)
+    with judged(learner, fabric):
+        light = embedded(learner, tasks, fabric.device if fabric else None)
+        for chunk, batch in own_share(map(told.of, drawn), fabric):
+            engine = engine or probe(learner, batch, partial(evaluate_batch, learner, asked))
+            if light and results:  # the first is evaluated from its examples, and tells how long that takes
+                embeddings = light.sample(CHUNK, seeded(seed, "episodes", chunk), engine)[: len(batch)]
+                results[chunk] = (*evaluate_batch(light.learner, asked, engine, embeddings)[:2], None)
+            else:
+                results[chunk] = evaluate_batch(learner, asked, engine, batch)
     ordered = gathered(results, fabric)
     bins = None if None in told.ways else torch.stack([result[1] for result in ordered]).sum(0)
     scores = {name: torch.cat([result[0][name] for result in ordered]) for name in ordered[0][0]}
@@ -228,6 +224,20 @@ class Told:
             self.digest.update(tensor.cpu().contiguous().numpy().tobytes())
         self.ways += [batch.support.ways] * len(batch)
         return batch
+
+
+@contextmanager
+def judged(learner: MetaLearner, fabric: Fabric | None) -> Iterator[None]:
+    """A learner on fabric's device and in evaluation mode, laid out for speed; then in the mode that it was in."""
+    if fabric:
+        fabric.to_device(learner)
+    channels_last(learner)
+    training = learner.training
+    learner.eval()
+    try:
+        yield
+    finally:
+        learner.train(training)
 
 
 def own_share(batches: Iterable[Episodes], fabric: Fabric | None) -> Iterator[tuple[int, Episodes]]:

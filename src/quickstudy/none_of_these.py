@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
 from quickstudy.contract import Episodes, Examples, Memory, MetaLearner
-from quickstudy.engine import Engine, channels_last, probe, without_encoder
-from quickstudy.evaluation import episode_list, gathered, own_share
+from quickstudy.engine import Engine, probe, without_encoder
+from quickstudy.evaluation import episode_list, gathered, judged, own_share
 from quickstudy.tasks import FewShot
 from quickstudy.tensors import class_means, per_task
 
@@ -55,16 +55,11 @@ def strangers(
         within_groups=tasks.within_groups,
         apart=tasks.apart,
     )
-    if fabric:
-        fabric.to_device(learner)
-    training = learner.training
-    learner.eval()
-    channels_last(learner)
     found: dict[int, dict[str, Tensor]] = {}
-    for chunk, batch in own_share(episode_list(wider, episodes, seed), fabric):
-        engine = engine or probe(learner, without_strangers(batch), partial(_scores, learner))
-        found[chunk] = _areas_of(learner, engine, batch)
-    learner.train(training)
+    with judged(learner, fabric):
+        for chunk, batch in own_share(episode_list(wider, episodes, seed), fabric):
+            engine = engine or probe(learner, without_strangers(batch), partial(_scores, learner))
+            found[chunk] = _areas_of(learner, engine, batch)
     areas = gathered(found, fabric)
     return {name: torch.cat([some[name] for some in areas]) for name in areas[0]}
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 
 import torch
 from jaxtyping import Int, Shaped
@@ -165,6 +166,20 @@ class LabelledData:
     def keep(self, wanted: Callable[[str], bool], name: str | None = None) -> "LabelledData":
         """The data of the classes whose name is wanted."""
         return self.select([c for c, class_name in enumerate(self.classes) if wanted(class_name)], name)
+
+
+def refuse_shared(*parts: LabelledData) -> None:
+    """Refuses splits of which two have a class in common: what was learned from would be tested on.
+
+    Raises:
+        ValueError: Such a class.
+    """
+    for one, other in combinations(parts, 2):
+        if both := set(one.classes) & set(other.classes):
+            raise ValueError(
+                f"class {min(both)!r} is in {one.name} and in {other.name}; splits share no class. "
+                f"Put it into one of them."
+            )
 
 
 def joined(name: str, *parts: LabelledData) -> LabelledData:

@@ -7,7 +7,7 @@ import csv
 import os
 import re
 from collections.abc import Iterable, Sequence
-from itertools import chain, combinations
+from itertools import chain
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -17,7 +17,7 @@ import torch
 from quickstudy.data.arrow import Unpacked, pack_places, packed
 from quickstudy.data.files import cache_directory, data_directory, digest, open_zip, read_image
 from quickstudy.data.hub import hub_splits
-from quickstudy.data.labelled import LabelledData
+from quickstudy.data.labelled import LabelledData, refuse_shared
 
 SIZE = 84
 LISTS = "https://github.com/twitter-research/meta-learning-lstm (data/miniImagenet)"
@@ -66,9 +66,7 @@ def mini_imagenet(
     """
     folder = None if hub else data_directory(data_dir)
     parts = [hub_part(hub, split) if hub else folder_part(folder, split) for split in SPLITS]
-    for one, other in combinations(parts, 2):
-        if both := set(one.classes) & set(other.classes):
-            raise ValueError(f"class {min(both)!r} is in {one.name} and in {other.name}; splits share no class.")
+    refuse_shared(*parts)
     train, val, test = parts
     return train, val, test
 
