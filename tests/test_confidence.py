@@ -40,7 +40,7 @@ def test_the_temperature_undoes_what_made_a_forecaster_too_sure(hotter):
 
 def test_it_is_the_minimum_that_a_search_over_all_queries_finds():
     one, tasks = Forecaster(2.5), Honest()
-    batch = tasks.sample(20, seeded(0, "episodes", 0))
+    batch = tasks.sample(20, seeded(0, "validation", 0))
     logits = one.predict(None, batch.query.x).logits.double().flatten(0, 1)
     best = minimize_scalar(lambda t: nats([(logits, batch.query.y.flatten())], t), bounds=(0.1, 10), method="bounded")
     assert qs.fit_temperature(one, tasks, episodes=20) == pytest.approx(best.x, rel=1e-3)

@@ -1,9 +1,13 @@
+import math
+
 import pytest
 import torch
 from learners import episodes_for, learner, padded, tasks_for, toy_data
+from scipy import stats
 from torch.distributions import Categorical
 
 import quickstudy as qs
+from quickstudy.conformal import calibrate
 from quickstudy.evaluation import episode_list
 from quickstudy.scores import reliability, score
 
@@ -30,6 +34,77 @@ def test_paired_differences_cover_zero_95_percent_of_the_time_and_are_narrower_t
         narrower += half < qs.interval(a).half_width
     assert abs(covered / 2000 - 0.95) < 0.02
     assert narrower == 2000
+
+
+def test_95_percent_intervals_cover_95_percent_where_tasks_of_a_draw_are_alike():
+    generator = torch.Generator().manual_seed(0)
+    draws, one_by_one = torch.arange(25).repeat_interleave(20)[:490], 0
+    covered, repeats = 0, 4000
+    for _ in range(repeats):
+        scores = torch.randn(25, generator=generator)[draws] + torch.randn(490, generator=generator)
+        mean, half = qs.interval(scores, draws)
+        covered += abs(mean) <= half
+        one_by_one += abs(mean) <= qs.interval(scores).half_width
+    assert abs(covered / repeats - 0.95) < 0.015  # four standard deviations
+    assert one_by_one / repeats < 0.6
+
+
+def test_the_interval_over_draws_of_one_task_is_students():
+    scores = torch.rand(12, generator=torch.Generator().manual_seed(0)).double()
+    mean, half = qs.interval(scores, torch.arange(12))
+    expected = stats.t.interval(0.95, 11, loc=scores.mean(), scale=scores.std() / 12**0.5)
+    assert (mean - half, mean + half) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_single_draw_tells_nothing_of_the_spread():
+    assert qs.interval(torch.rand(20), torch.zeros(20, dtype=torch.long)).half_width == math.inf
+
+
+def test_intervals_are_over_draws_where_these_differ_in_size_and_over_episodes_where_they_do_not():
+    one, data = learner("protonet"), toy_data()
+    varied = qs.evaluate(one, qs.FewShot(data, 3, (1, 5), 4), episodes=50)
+    assert varied.draws.tolist() == [0] * 20 + [1] * 20 + [2] * 10
+    assert varied.result == qs.interval(varied.scores["accuracy"], varied.draws)
+    assert varied.results()["half_width"] == varied.result.half_width
+    fixed = qs.evaluate(one, qs.FewShot(data, 3, 2, 4), episodes=50)
+    assert fixed.draws is None
+    assert fixed.result == qs.interval(fixed.scores["accuracy"])
+
+
+def test_tasks_that_are_padded_were_drawn_one_by_one():
+    class Padded:
+        """As many examples as the longest task of a batch has."""
+
+        def sample(self, tasks, generator):
+            drawn = qs.FewShot(toy_data(), 3, 2, 4).sample(tasks, generator)
+            more = int(torch.randint(1, 9, (), generator=generator))
+            return qs.Episodes(padded(drawn.support, more), padded(drawn.query, more))
+
+    assert qs.evaluate(learner("protonet"), Padded(), episodes=50).draws is None
+
+
+def test_no_task_that_chooses_or_fits_is_one_that_tests():
+    class Noted(qs.Sinusoids):
+        def sample(self, tasks, generator):
+            seeds.add(generator.initial_seed())
+            return super().sample(tasks, generator)
+
+    class NotedClasses(qs.FewShot):
+        def sample(self, tasks, generator):
+            seeds.add(generator.initial_seed())
+            return super().sample(tasks, generator)
+
+    seeds, tasks, classes = set(), Noted(5), NotedClasses(toy_data(), 3, 2, 4)
+    one, other = qs.FromScratch(qs.MLP(1, 4, 1), steps=0, likelihood=qs.gaussian), learner("protonet")
+    qs.evaluate(one, tasks, episodes=60)
+    qs.evaluate(other, classes, episodes=60)
+    tested, seeds = seeds, set()
+    list(qs.train(other, qs.FewShot(toy_data(), 3, 2, 4), steps=1, validate=qs.Validation(classes, episodes=60)))
+    qs.tune(one, tasks, episodes=60)
+    qs.fit_confidence(other, classes, episodes=60)
+    calibrate((other.eval(), classes), episodes=60)
+    assert len(tested) == len(seeds) == 3
+    assert not tested & seeds
 
 
 def test_one_episode_has_no_interval():

@@ -15,7 +15,7 @@ from torch import Tensor
 from quickstudy.confidence import Confidence, fit_confidence
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.engine import Engine
-from quickstudy.evaluation import Evaluation, episode_list, evaluate
+from quickstudy.evaluation import CHUNK, VALIDATION, Evaluation, episode_list, evaluate
 from quickstudy.none_of_these import has_strangers, strangers
 from quickstudy.scores import Interval, interval
 from quickstudy.tasks import FewShot, Tasks
@@ -77,7 +77,7 @@ class Comparison:
     def difference(self, name: str, other: str, test: str) -> Interval:
         """The paired difference of two learners' main scores over the same episodes, with its 95% interval."""
         mine, theirs = (self.entries[who].tests[test] for who in (name, other))
-        return interval(mine.scores[mine.main].double() - theirs.scores[theirs.main].double())
+        return interval(mine.scores[mine.main].double() - theirs.scores[theirs.main].double(), mine.draws)
 
     def results(self) -> dict:
         """Everything found, as JSON can hold it: versions, settings, episode hashes, every per-episode score."""
@@ -106,7 +106,7 @@ class Comparison:
                 test: {
                     **found.results(),
                     "difference_from_best": self.difference(name, self.best(test), test)._asdict(),
-                    "log_likelihood": interval(found.scores["log_likelihood"])._asdict(),
+                    "log_likelihood": found.interval("log_likelihood")._asdict(),
                     "selective": found.selective,
                     "strangers": {score: i._asdict() for score, i in entry.strangers.get(test, {}).items()},
                     "by_shots": {shots: i._asdict() for shots, i in entry.by_shots.get(test, {}).items()},
@@ -196,7 +196,8 @@ def compare(
                 areas = strangers(
                     learner, test_tasks, episodes=shot_episodes, seed=seed, engine=found.engine, fabric=fabric
                 )
-                entry.strangers[test] = {score: interval(values) for score, values in areas.items()}
+                draws = None if found.draws is None else torch.arange(shot_episodes) // CHUNK
+                entry.strangers[test] = {score: interval(values, draws) for score, values in areas.items()}
             entry.by_shots[test] = {
                 k: evaluate(learner, more, episodes=shot_episodes, seed=seed, engine=found.engine, fabric=fabric).result
                 for k, more in (shots or {}).get(test, {}).items()
@@ -209,7 +210,7 @@ def _confidence(
     learner: MetaLearner, judge: Validation, engine: Engine | None, fabric: Fabric | None
 ) -> Confidence | None:
     """Fitted on the episodes that chose the learner's weights, if these are of classes."""
-    if next(episode_list(judge.tasks, 1)).support.ways is None:
+    if next(episode_list(judge.tasks, 1, stream=VALIDATION)).support.ways is None:
         return None
     return fit_confidence(learner, judge.tasks, episodes=judge.episodes, engine=engine, fabric=fabric)
 

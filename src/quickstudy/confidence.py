@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from quickstudy.contract import Episodes, MetaLearner, valid
 from quickstudy.engine import Engine, probe
-from quickstudy.evaluation import episode_list, gathered, judged, own_share
+from quickstudy.evaluation import VALIDATION, episode_list, gathered, judged, own_share
 from quickstudy.tasks import Tasks
 
 COLDEST, HOTTEST = 0.02, 50.0
@@ -77,7 +77,7 @@ def fit_confidence(
     check_share(missed)
     found: dict[int, list[Answers]] = {}
     with judged(learner, fabric):
-        for chunk, batch in own_share(map(of_classes, episode_list(tasks, episodes, seed)), fabric):
+        for chunk, batch in own_share(map(of_classes, episode_list(tasks, episodes, seed, VALIDATION)), fabric):
             engine = engine or probe(learner, batch, partial(_answers, learner))
             found[chunk] = _answers(learner, engine, batch)
     answers = [some for chunk in gathered(found, fabric) for some in chunk]

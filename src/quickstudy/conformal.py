@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 from quickstudy.calibration import GRID, Calibration
 from quickstudy.confidence import Answers, likeliest_temperature
 from quickstudy.contract import Episodes, Examples, MetaLearner, valid
-from quickstudy.evaluation import episode_list
+from quickstudy.evaluation import VALIDATION, episode_list
 from quickstudy.left_out import left_out
 from quickstudy.none_of_these import embeddings, sees_embeddings, unlike
 from quickstudy.tasks import Tasks
@@ -167,7 +167,7 @@ def calibrate(*parts: tuple[MetaLearner, Tasks], episodes: int = 200, seed: int 
     drawn = [
         (learner, Episodes(unpadded(episode.support), unpadded(episode.query)))
         for learner, tasks in parts
-        for batch in episode_list(tasks, episodes, seed)
+        for batch in episode_list(tasks, episodes, seed, VALIDATION)
         for episode in batch
     ]
     shown = [(learner, e.support.x[0], e.support.y[0], e.support.ways or 0) for learner, e in drawn]

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -27,6 +27,8 @@ Result = TypeVar("Result")
 
 CHUNK = 20
 """Episodes drawn from one seed; part of what defines an episode list, whatever the machine."""
+TEST, VALIDATION = "episodes", "validation"
+"""What a seed's streams of episodes are called: those that learners are tested on, and those that choose and fit."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Evaluation:
         engine: How it was computed.
         temperature: By which logits were divided for what is called tempered; None where none was asked for.
         tempered_bins: Like `bins`, at that temperature.
+        draws: Where tasks that were drawn together are alike, as in their number of shots, of which draw each episode
+            is: intervals are over draws then. None where each was drawn by itself.
     """
 
     scores: dict[str, Float[Tensor, " episode"]]
@@ -58,6 +62,7 @@ class Evaluation:
     engine: Engine
     temperature: float | None = None
     tempered_bins: Float[Tensor, "bin 3"] | None = None
+    draws: Int[Tensor, " episode"] | None = None
 
     @property
     def main(self) -> str:
@@ -67,7 +72,11 @@ class Evaluation:
     @property
     def result(self) -> Interval:
         """The main score, with its 95% interval over episodes."""
-        return interval(self.scores[self.main])
+        return self.interval(self.main)
+
+    def interval(self, score: str) -> Interval:
+        """One of the scores with its 95% interval, over episodes or, where those drawn together are alike, draws."""
+        return interval(self.scores[score], self.draws)
 
     @property
     def goodness(self) -> float:
@@ -121,14 +130,18 @@ class Evaluation:
         return str(self.result) if self.ways else self.result.plain()
 
 
-def episode_list(tasks: Tasks, episodes: int, seed: int = 0) -> Iterator[Episodes]:
-    """The fixed test episodes of a seed, in chunks; a shorter list is the beginning of a longer one.
+def episode_list(tasks: Tasks, episodes: int, seed: int = 0, stream: str = TEST) -> Iterator[Episodes]:
+    """The fixed episodes of a seed, in chunks; a shorter list is the beginning of a longer one.
+
+    Args:
+        tasks, episodes, seed: See `evaluate`.
+        stream: Those of tests, or those of validation: of one distribution, not the same tasks.
 
     Raises:
         ValueError: The tasks give more or fewer than they are asked for.
     """
     for chunk, start in enumerate(range(0, episodes, CHUNK)):
-        batch = tasks.sample(CHUNK, seeded(seed, "episodes", chunk))
+        batch = tasks.sample(CHUNK, seeded(seed, stream, chunk))
         if len(batch) != CHUNK:
             raise ValueError(
                 f"{type(tasks).__name__}.sample was asked for {CHUNK} tasks and gave {len(batch)}; its first argument "
@@ -144,6 +157,7 @@ def evaluate(
     *,
     episodes: int = 1000,
     seed: int = 0,
+    stream: str = TEST,
     temperature: float | None = None,
     threshold: float | None = None,
     metrics: Mapping[str, Metric] = MappingProxyType({}),
@@ -159,6 +173,8 @@ def evaluate(
         tasks: Where the episodes come from; or the episodes themselves, a list of batches, all of which are evaluated.
         episodes: How many are drawn from tasks, at least 2.
         seed: Which list of episodes is drawn.
+        stream: Of that seed; `tune`, `train` and `fit_confidence` draw from another one, "validation", so that what is
+            chosen is not tested on the tasks that chose it where both are of one distribution.
         temperature: Classification only, such as `fit_temperature` finds: what confidences are worth is told for logits
             divided by it too.
         threshold: Classification only, such as `fit_confidence` finds: a query's prediction set is the classes that
@@ -178,13 +194,13 @@ def evaluate(
         raise ValueError(f"an interval needs at least 2 episodes, not {count}.")
     results, told = {}, Told()
     asked = Asked(temperature, threshold, metrics)
-    drawn = episode_list(tasks, episodes, seed) if isinstance(tasks, Tasks) else tasks
+    drawn = episode_list(tasks, episodes, seed, stream) if isinstance(tasks, Tasks) else tasks
     with judged(learner, fabric):
         light = embedded(learner, tasks, fabric.device if fabric else None)
         for chunk, batch in own_share(map(told.of, drawn), fabric):
             engine = engine or probe(learner, batch, partial(evaluate_batch, learner, asked))
             if light and results:  # the first is evaluated from its examples, and tells how long that takes
-                embeddings = light.sample(CHUNK, seeded(seed, "episodes", chunk), engine)[: len(batch)]
+                embeddings = light.sample(CHUNK, seeded(seed, stream, chunk), engine)[: len(batch)]
                 results[chunk] = (*evaluate_batch(light.learner, asked, engine, embeddings)[:2], None)
             else:
                 results[chunk] = evaluate_batch(learner, asked, engine, batch)
@@ -209,20 +225,28 @@ def evaluate(
         engine=engine or Engine(),
         temperature=temperature,
         tempered_bins=None if bins is None or temperature is None else bins[1],
+        draws=torch.tensor(told.draws) if isinstance(tasks, Tasks) and len(told.sizes) > 1 else None,
     )
 
 
 class Told:
-    """What is told of an episode list beside scores: a digest of its episodes, and their numbers of ways."""
+    """What is told of an episode list beside scores: a digest of its episodes, their ways, draws and sizes.
+
+    Tasks of a batch have one size where nothing is masked. If it differs from batch to batch it was drawn for a batch
+    as a whole, and with it perhaps other things that its tasks share.
+    """
 
     def __init__(self):
-        self.digest, self.ways = hashlib.sha256(), []
+        self.digest, self.ways, self.draws, self.sizes = hashlib.sha256(), [], [], set()
 
     def of(self, batch: Episodes) -> Episodes:
         """Takes note of a batch, and passes it on."""
         for tensor in (batch.support.x, batch.support.y, batch.query.x, batch.query.y):
             self.digest.update(tensor.cpu().contiguous().numpy().tobytes())
         self.ways += [batch.support.ways] * len(batch)
+        self.draws += [self.draws[-1] + 1 if self.draws else 0] * len(batch)
+        whole = (part.x.shape[1:] for part in (batch.support, batch.query) if part.mask is None)
+        self.sizes.add((batch.support.ways, *whole))
         return batch
 
 

@@ -26,7 +26,7 @@ from quickstudy.confidence import MISSED
 from quickstudy.contract import Examples
 from quickstudy.evaluation import Evaluation
 from quickstudy.none_of_these import SOFTMAX, UNLIKE
-from quickstudy.scores import Interval, interval
+from quickstudy.scores import Interval
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5578d", "#c98500", "#6a4c93", "#6b705c", "#3a9bd5")
 SHAPES = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))  # in plots; in text
@@ -129,7 +129,7 @@ def rows(comparison: Comparison, test: str, looks: Mapping[str, Look]) -> list[R
             "method": looks[name].title,
             found.main.replace("_", " "): str(found),
             f"difference from best{unit}": behind,
-            "log-likelihood, nats": interval(found.scores["log_likelihood"]).plain(),
+            "log-likelihood, nats": found.interval("log_likelihood").plain(),
             **({"calibration error": f"{found.calibration_error:.1%}"} if found.ways else {}),
             **({"tempered": f"{found.tempered_calibration_error:.1%}"} if found.temperature else {}),
             "adapt, ms per task": f"{1000 * found.adapt_seconds:,.{0 if found.adapt_seconds >= 0.1 else 2}f}",
@@ -147,7 +147,7 @@ def knowing(comparison: Comparison, test: str, looks: Mapping[str, Look]) -> lis
     for name in (line.name for line in rows(comparison, test, looks)):
         entry = comparison.entries[name]
         found, told = entry.tests[test], entry.strangers.get(test, {})
-        promised = {key: str(interval(found.scores[key])) for key in ("covered",) if key in found.scores}
+        promised = {key: str(found.interval(key)) for key in ("covered",) if key in found.scores}
         cells = {
             "method": looks[name].title,
             "right class in its set": promised.get("covered", "—"),

@@ -1,11 +1,13 @@
 """What answers are worth: scores per task, intervals over tasks, calibration."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.stats import t
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
@@ -32,14 +34,20 @@ class Interval(NamedTuple):
         return f"{self.mean:.{digits}f} ± {self.half_width:.{digits}f}"
 
 
-def interval(scores: Float[Tensor, " task"]) -> Interval:
+def interval(scores: Float[Tensor, " task"], draws: Int[Tensor, " task"] | None = None) -> Interval:
     """Mean score over tasks, with the 95% interval that few-shot papers print after the ± sign.
 
     The half-width is 1.96 s / sqrt(T), with s the unbiased standard deviation *across tasks*: the task is the unit
     that was sampled, not the query example. The difference of two learners on the same episodes is such a score too.
 
+    Where tasks were drawn several at a time and share what was drawn, such as their number of shots, the draw is the
+    unit: deviations are summed up draw by draw, and Student's t takes the place of 1.96 (Cameron & Miller, 2015,
+    section II). A single draw tells nothing of the spread: its half-width is infinite.
+    https://doi.org/10.3368/jhr.50.2.317
+
     Args:
         scores: One score per task, e.g. accuracies in [0, 1].
+        draws: Of which draw each task is, counted from zero; None where tasks are drawn one by one.
 
     Raises:
         ValueError: Fewer than two tasks, from which no spread can be told.
@@ -51,7 +59,15 @@ def interval(scores: Float[Tensor, " task"]) -> Interval:
     if len(scores) < 2:
         raise ValueError(f"an interval needs at least 2 episodes, not {len(scores)}.")
     scores = scores.double()
-    return Interval(scores.mean().item(), 1.96 * scores.std().item() / len(scores) ** 0.5)
+    mean = scores.mean().item()
+    if draws is None:
+        return Interval(mean, 1.96 * scores.std().item() / len(scores) ** 0.5)
+    count = int(draws.max()) + 1
+    sums = scores.new_zeros(count).index_add(0, draws, scores - mean)
+    if count == 1:
+        return Interval(mean, math.inf)
+    spread = (sums.square().sum().item() * count / (count - 1)) ** 0.5
+    return Interval(mean, float(t.ppf(0.975, count - 1)) * spread / len(scores))
 
 
 def calibration_error(bins: Float[Tensor, "bin 3"]) -> float:

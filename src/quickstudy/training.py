@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from quickstudy.checkpoint import save_learner
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.engine import Engine, channels_last, probe
-from quickstudy.evaluation import evaluate
+from quickstudy.evaluation import VALIDATION, evaluate
 from quickstudy.processes import Averages, together
 from quickstudy.run_state import RunState
 from quickstudy.seeds import seeded
@@ -237,7 +237,9 @@ def _validate(run: RunState, validate: Validation, fabric: Fabric) -> float:
     """
     engine, some = run.engines.get("validate"), max(2, validate.episodes // 10)
     with together(), at_its_best(run.learner, validate.tasks, episodes=some, engine=engine, fabric=fabric):
-        found = evaluate(run.learner, validate.tasks, episodes=validate.episodes, engine=engine, fabric=fabric)
+        found = evaluate(
+            run.learner, validate.tasks, episodes=validate.episodes, stream=VALIDATION, engine=engine, fabric=fabric
+        )
     run.engines["validate"], score = found.engine, found.goodness
     if run.best is None or score > run.best:
         run.best = score

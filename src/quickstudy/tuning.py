@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.engine import Engine
-from quickstudy.evaluation import evaluate
+from quickstudy.evaluation import VALIDATION, evaluate
 from quickstudy.task_norm import TaskNormalized
 from quickstudy.tasks import Tasks
 
@@ -54,7 +54,9 @@ def tune(
             give(learner, now := dict(zip(choices, values, strict=True)))
             with warnings.catch_warnings():  # steps that are too large diverge, and are not chosen
                 warnings.simplefilter("ignore", RuntimeWarning)
-                found = evaluate(learner, tasks, episodes=episodes, seed=seed, engine=engine, fabric=fabric)
+                found = evaluate(
+                    learner, tasks, episodes=episodes, seed=seed, stream=VALIDATION, engine=engine, fabric=fabric
+                )
             engine = engine or found.engine
             if most is None or found.goodness > most:
                 best, most = now, found.goodness
