@@ -47,6 +47,19 @@ def test_where_it_does_not_count_it_is_instance_normalisation():
     torch.testing.assert_close(on(ALL, norm, x), expected)
 
 
+@pytest.mark.parametrize("away", [1e3, 1e4])
+def test_a_channel_far_from_zero_keeps_its_digits(away):
+    """As many as float32 holds of its numbers, of which one part in `away` varies; squares of them would hold none."""
+    x, norm = images() + away, layer(3, 0.0, 0.0)
+    found = []
+    for dtype in (torch.float64, torch.float32):
+        one = x.to(dtype).requires_grad_()
+        y = on(ALL, norm.to(dtype), one)
+        found.append((y.double(), torch.autograd.grad(y.sigmoid().sum(), one)[0].double()))
+    for exact, single in zip(*found, strict=True):
+        assert (single - exact).abs().max() < away * 1e-6 * exact.abs().max()
+
+
 def test_in_between_its_moments_are_those_of_a_mixture_of_both():
     """As many draws from the support set's pixels as from the image's own have the blended mean and variance."""
     x, norm = images(), layer(3, 0.0, 0.0)

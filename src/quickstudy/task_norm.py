@@ -59,22 +59,27 @@ def support_in_force() -> Support:
 
 
 class Moments(torch.autograd.Function):
-    """The mean of each channel of each image, and that of its squares, along a new first axis.
+    """The mean and the variance of each channel of each image, along a new first axis.
 
-    PyTorch's own operations give the same, and write out several images' worth of numbers in each derivative.
+    PyTorch's own operations give the same, and write out several images' worth of numbers in each derivative. Squares
+    are of what is left without the mean, or a channel far from zero would lose its digits.
     """
 
     @staticmethod
     def forward(ctx, x: Float[Tensor, "*channel height width"]) -> Float[Tensor, "2 *channel"]:
-        ctx.save_for_backward(x)
         pixels = x.flatten(-2)
-        return torch.stack([pixels.sum(-1), torch.linalg.vecdot(pixels, pixels)]) / pixels.shape[-1]
+        mean = pixels.mean(-1, keepdim=True)
+        squares = torch.linalg.vector_norm(pixels - mean, dim=-1).square()  # faster than a product with itself
+        moments = torch.stack([mean[..., 0], squares / pixels.shape[-1]])
+        ctx.save_for_backward(x, moments)
+        return moments
 
     @staticmethod
     def backward(ctx, gradient: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        (x,) = ctx.saved_tensors
-        of_mean, of_square = gradient[..., None, None] / (x.shape[-2] * x.shape[-1])
-        return torch.addcmul(of_mean, 2 * of_square, x)
+        x, moments = ctx.saved_tensors
+        of_mean, of_variance = gradient[..., None, None] / (x.shape[-2] * x.shape[-1])
+        of_square = 2 * of_variance
+        return torch.addcmul(of_mean - of_square * moments[0, ..., None, None], of_square, x)
 
 
 class TaskNorm(nn.Module):
@@ -109,13 +114,14 @@ class TaskNorm(nn.Module):
         )  # [N, T, C, H, W]
         share = rows.view(tasks, -1).T.to(own.dtype)[..., None]
         count = share.sum(0)  # [T, 1]
-        moments: Tensor = Moments.apply(own)  # of each image: [2, N, T, C]
-        common = (moments[:, : share.shape[0]] * (share / count)).sum(
-            1, keepdim=True
-        )  # of the support set: [2, 1, T, C]
+        own_mean, own_variance = Moments.apply(own)  # of each image: [N, T, C]
+        share, shown = share / count, share.shape[0]
+        of_support = (share * own_mean[:shown]).sum(0)  # [T, C]
+        apart = (own_mean - of_support).square()
+        variance_of_support = (share * (own_variance[:shown] + apart[:shown])).sum(0)
         alpha = torch.addcmul(weights["offset"].view(-1, 1), weights["slope"].view(-1, 1), count).sigmoid()
-        mean, square = moments.lerp(common, alpha)  # of the mixture of both, alpha : 1 - alpha
-        variance = torch.addcmul(square, mean, mean, value=-1).clamp(min=0)
+        mean = own_mean.lerp(of_support, alpha)  # of the mixture of both, alpha : 1 - alpha
+        variance = torch.addcmul(own_variance.lerp(variance_of_support, alpha), alpha * (1 - alpha), apart)
         scale = weights["weight"].view(-1, mean.shape[-1]) * torch.rsqrt(variance + self.eps)
         shift = torch.addcmul(weights["bias"].view(-1, mean.shape[-1]), mean, scale, value=-1)
         return torch.addcmul(shift[..., None, None], own, scale[..., None, None]).flatten(1, 2).to(x.dtype)
