@@ -10,6 +10,7 @@ Each prints a table of docs/check.md.
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from grid import grid
+from machine import measured
 from PIL import Image, ImageEnhance
 from rdkit.Chem import MolFromSmiles, MolToSmiles
 from rdkit.Chem.MolStandardize.rdMolStandardize import TautomerEnumerator
@@ -214,7 +216,9 @@ def main() -> None:
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--data-dir", type=Path, help="folder of the data; else QUICKSTUDY_DATA")
     asked = parser.parse_args()
+    start = time.monotonic()
     COMMANDS[asked.command](asked.data_dir)
+    print(f"\nSeeds from 0; {torch.get_num_threads()} threads, {measured(start)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a measurement was made on."""
 
 import platform
+import time
 from pathlib import Path
 
 import torch
@@ -18,3 +19,8 @@ def processor() -> str:
         [line.split(":")[1] for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
     )
     return " ".join(names[0].replace("(R)", "").split()) if names else platform.machine()
+
+
+def measured(start: float) -> str:
+    """What stands below a table: the processor, and the minutes since a reading of `time.monotonic`."""
+    return f"{processor()}, {(time.monotonic() - start) / 60:.1f} minutes."

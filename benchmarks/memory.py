@@ -8,11 +8,12 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from machine import processor
+from machine import measured, processor
 from speed import conv4, images
 
 import quickstudy as qs
@@ -52,12 +53,14 @@ def main() -> None:
     if asked.measure:
         print(measure(asked.measure[0], int(asked.measure[1]), int(asked.measure[2])))
         return
+    start = time.monotonic()
     by_steps = {name: [apart(name, steps, 4) for steps in STEPS] for name in ROWS}
     by_tasks = {name: [apart(name, 5, tasks) for tasks in TASKS] for name in ROWS}
     for title, columns, rows in (("inner steps (4 tasks)", STEPS, by_steps), ("tasks (5 steps)", TASKS, by_tasks)):
         print(f"\n| {title} | " + " | ".join(map(str, columns)) + " |\n" + "|---" * (len(columns) + 1) + "|")
         for name, found in rows.items():
             print(f"| {name} | " + " | ".join(f"{mib:.0f}" for mib in found) + " |")
+    print(f"\nEach in a process of one thread, seed 0; {measured(start)}")
     if asked.out:
         about = {"machine": processor(), "torch": torch.__version__, "steps": STEPS, "tasks": TASKS}
         text = json.dumps({**about, "by_steps": by_steps, "by_tasks": by_tasks}, indent=1)
