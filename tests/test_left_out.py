@@ -124,3 +124,14 @@ def test_wrong_use_is_told():
         left_out(one, x, y, 2)
     with pytest.raises(ValueError, match="was built for 3 classes, and there are 5"):
         left_out(learner("maml-conv4"), x, y, 5)
+
+
+def test_a_learner_that_fails_stays_in_its_mode():
+    class Failing(qs.PrototypicalNetwork):
+        def predict(self, memory, x):
+            raise RuntimeError("no answer")
+
+    one = Failing(nn.Identity()).train()
+    with pytest.raises(RuntimeError, match="no answer"):
+        left_out(one, torch.rand(4, 2), torch.tensor([0, 0, 1, 1]), 2)
+    assert one.training

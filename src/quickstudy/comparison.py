@@ -15,7 +15,7 @@ from torch import Tensor
 from quickstudy.confidence import Confidence, fit_confidence
 from quickstudy.contract import Episodes, MetaLearner
 from quickstudy.engine import Engine
-from quickstudy.evaluation import CHUNK, VALIDATION, Evaluation, episode_list, evaluate
+from quickstudy.evaluation import CHUNK, VALIDATION, Evaluation, episode_list, evaluate, judged
 from quickstudy.none_of_these import has_strangers, strangers
 from quickstudy.scores import Interval, interval
 from quickstudy.tasks import FewShot, Tasks
@@ -218,10 +218,8 @@ def _confidence(
 @torch.no_grad()
 def _answers(learner: MetaLearner, episodes: Episodes, fabric: Fabric | None) -> Tensor:
     """The probabilities, or the means, of every query."""
-    training = learner.training
-    learner.eval()
     episodes = fabric.to_device(episodes) if fabric else episodes
-    predicted = learner.predict(learner.adapt(episodes.support), episodes.query.x)
-    learner.train(training)
+    with judged(learner, fabric):
+        predicted = learner.predict(learner.adapt(episodes.support), episodes.query.x)
     answers = predicted.probs if episodes.support.ways else predicted.mean  # pyright: ignore[reportAttributeAccessIssue]
     return answers.cpu()

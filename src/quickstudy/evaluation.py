@@ -251,7 +251,7 @@ class Told:
 
 
 @contextmanager
-def judged(learner: MetaLearner, fabric: Fabric | None) -> Iterator[None]:
+def judged(learner: MetaLearner, fabric: Fabric | None = None) -> Iterator[None]:
     """A learner on fabric's device and in evaluation mode, laid out for speed; then in the mode that it was in."""
     if fabric:
         fabric.to_device(learner)

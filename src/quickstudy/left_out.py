@@ -7,6 +7,7 @@ from torch import Tensor
 from quickstudy.contract import Examples, MetaLearner
 from quickstudy.embedded import AT_A_TIME
 from quickstudy.engine import without_encoder
+from quickstudy.evaluation import judged
 from quickstudy.tensors import known, widest
 
 AT_ONCE = 2**19
@@ -44,8 +45,11 @@ def left_out(
     """
     if len(x) < 2 or len(y) != len(x):
         raise ValueError(f"leaving one out needs 2 examples at least, each with a label; got {len(x)} and {len(y)}.")
-    training = learner.training
-    learner.eval()
+    with judged(learner):
+        return _left_out(learner, x, y, ways, which)
+
+
+def _left_out(learner: MetaLearner, x: Tensor, y: Tensor, ways: int, which: Tensor | None) -> Tensor:
     wide = widest(learner, x[:1], ways)
     shown, rows = of_embeddings(learner, x)
     order = torch.arange(len(x), device=x.device)
@@ -53,7 +57,6 @@ def left_out(
     alone = torch.bincount(y, minlength=ways)[y[which]] == 1
     closed = shown.left_out(shown.adapt(Examples(rows[None], y[None], wide)))
     if closed is not None:
-        learner.train(training)
         return known(closed, ways)[0, which].masked_fill(alone[:, None], torch.nan)
     index = order.expand(len(which), -1)[which[:, None] != order].view(len(which), -1)  # [some, S - 1]
     held = len(x) * (rows[0].numel() + PAIRS * len(x))
@@ -61,7 +64,6 @@ def left_out(
     for chunk, asked in zip(*(of.split(max(1, AT_ONCE // held)) for of in (index, which)), strict=True):
         memory = shown.adapt(Examples(rows[chunk], y[chunk], wide))
         found.append(known(shown.predict(memory, rows[asked][:, None]), ways)[:, 0])
-    learner.train(training)
     return torch.cat(found).masked_fill(alone[:, None], torch.nan)
 
 
