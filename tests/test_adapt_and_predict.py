@@ -163,8 +163,7 @@ def test_a_label_that_is_no_number_is_named_by_its_row_and_whole_numbers_are_nam
     words = ["adapt", "table-regression", support, "--label", "kind", "--out", str(tmp_path / "task")]
     code, _, err = run(monkeypatch, capsys, *words)
     assert code == 2
-    assert "row 1 of" in err
-    assert "has 'wine0' in column 'kind'; needed a number" in err.replace("\n", " ")
+    assert "few.csv, row 1 (line 2) has 'wine0' in column 'kind'; needed a number" in err.replace("\n", " ")
     assert not (tmp_path / "task").exists()
     for labels, measures in ((["1.5", "2", "3"], True), (["1", "2", "3"], False), (["1.5", "1.5", "2", "2"], False)):
         assert look_like_measures(np.array(labels)) == measures
@@ -174,7 +173,9 @@ def test_a_label_that_is_no_number_is_named_by_its_row_and_whole_numbers_are_nam
 
 def test_rows_come_from_standard_input_too(monkeypatch, capsys, tmp_path):
     support = csv(tmp_path / "few.csv", slice(None, None, 9))
-    monkeypatch.setattr(sys, "stdin", io.StringIO(";".join(NAMES) + "\n13;2;5\n"))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + ";".join(NAMES).encode() + b"\n13;2;5\n"))
+    )
     code, out, _ = run(monkeypatch, capsys, "predict", "table", support, "-", "--label", "kind")
     assert code == 0
     assert out.count("%") == 1
@@ -193,7 +194,10 @@ def test_rows_without_a_label_are_refused_to_learn_from_and_answered_without_a_v
     code, _, err = run(
         monkeypatch, capsys, "adapt", "table", str(gaps), "--label", "kind", "--out", str(tmp_path / "t")
     )
-    assert (code, f"gaps.csv, row {row}: no 'kind'. Label it, or remove the row." in err.replace("\n", " ")) == (
+    assert (
+        code,
+        f"gaps.csv, row {row} (line {row + 1}): no 'kind'. Label it, or remove the row." in err.replace("\n", " "),
+    ) == (
         2,
         True,
     )
@@ -217,7 +221,7 @@ def test_a_text_that_is_none_is_named_by_its_row(monkeypatch, capsys, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "x", "label": "p"}\n{"text": 5, "label": "q"}\n')
     code, _, err = run(monkeypatch, capsys, "predict", "text", str(tmp_path / "a.jsonl"), str(tmp_path / "a.jsonl"))
     assert code == 2
-    assert "row 2: 'text' is no text but 5. Write one, or remove the row." in err.replace("\n", " ")
+    assert "a.jsonl, row 2 (line 2): 'text' is no text but 5. Write one, or remove the row." in err.replace("\n", " ")
 
 
 def test_json_lines_and_parquet_are_the_same_rows(tmp_path):
@@ -238,7 +242,7 @@ def test_json_lines_and_parquet_are_the_same_rows(tmp_path):
     [
         ("", "it is empty"),
         ("a,b\n", "it has no rows"),
-        ("a,b\n1,2\n3\n", "row 3 has 1 values, and there are 2 columns"),
+        ("a,b\n1,2\n3\n", "line 3 has 1 values, and there are 2 columns"),
         ("a,b,a\n1,2,3\n", "more than one of its columns is called 'a'; give each its own name"),
     ],
 )
@@ -261,7 +265,7 @@ def test_a_file_of_another_kind_is_told(tmp_path):
     with pytest.raises(ValueError, match="line 1 is no JSON object"):
         read_rows(tmp_path / "a.jsonl")
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": [1]}\n')
-    with pytest.raises(ValueError, match="row 2 holds several values in 'a'; needed one number or one text in each"):
+    with pytest.raises(ValueError, match="line 2 holds several values in 'a'; needed one number or one text in each"):
         read_rows(tmp_path / "a.jsonl")
 
 
@@ -323,6 +327,92 @@ def test_files_as_spreadsheets_write_them_are_read_or_told(tmp_path):
     assert read_rows(tmp_path / "lines.jsonl").values.tolist() == [["one\u2028two", "x"]]
     (tmp_path / "tabs.tsv").write_text("dose, mg\tweight, kg\n1\t2\n")
     assert read_rows(tmp_path / "tabs.tsv").names == ["dose, mg", "weight, kg"]
+
+
+def test_standard_input_of_another_encoding_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("caf\xe9,kind\n".encode("latin-1"))))
+    with pytest.raises(ValueError, match="^standard input is no text in UTF-8; save it again as that"):
+        read_rows("-")
+
+
+def test_lines_are_those_that_an_editor_shows(tmp_path):
+    (tmp_path / "a.csv").write_text('a,b\n\n1,"two\nlines"\n\n3,4\n')
+    assert read_rows(tmp_path / "a.csv").called("a.csv") == ["a.csv, row 1 (line 3)", "a.csv, row 2 (line 6)"]
+    (tmp_path / "a.csv").write_text('a,b\n\n1,"two\nlines"\n\n3\n')
+    with pytest.raises(ValueError, match="line 6 has 1 values, and there are 2 columns"):
+        read_rows(tmp_path / "a.csv")
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n\n{"a": 2}\n{"a": \n')
+    with pytest.raises(ValueError, match="line 4 is no JSON \\(Expecting value, at character 7\\)"):
+        read_rows(tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n\n{"a": 2}\n')
+    assert read_rows(tmp_path / "a.jsonl").called("a.jsonl") == ["a.jsonl, row 1 (line 1)", "a.jsonl, row 2 (line 3)"]
+
+
+def made(path, *lines: str) -> str:
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def test_a_cell_that_is_no_number_is_told_by_file_row_line_and_column(monkeypatch, capsys, tmp_path):
+    good = made(tmp_path / "good.csv", "price,size,kind", "1.5,1,a", "2.5,2,a", "3.5,3,b", "4.5,4,b")
+    bad = made(tmp_path / "bad.csv", "price,size,kind", "1.5,1,a", "", '"1,234",2,a', "3.5,3,b", "4.5,4,b")
+    why = "bad.csv, row 2 (line 4), column 'price': '1,234' is no number, and"
+    for words, more in (((bad, good), "others in its column are."), ((good, bad), "the support set has numbers in")):
+        code, _, err = run(monkeypatch, capsys, "predict", "table", *words)
+        assert (code, f"{why} {more}" in err.replace("\n", " ")) == (2, True), err
+    gaps = made(tmp_path / "gaps.csv", "price,size,kind", "1.5,n/a,a", "2.5,2,a", "3.5,3,b", "Unknown,4,b")
+    code, out, err = run(monkeypatch, capsys, "predict", "table", gaps, good)
+    assert (code, "categories:" in out) == (0, False), err
+    words = made(tmp_path / "words.csv", "price,colour,kind", "1.5,red,a", "2.5,1,a", "3.5,blue,b")
+    assert (
+        "learned from: price, colour; categories: colour"
+        in run(monkeypatch, capsys, "predict", "table", words, words)[1]
+    )
+
+
+def test_a_molecule_that_is_none_is_told_by_file_row_and_line(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("rdkit")
+    few = made(tmp_path / "few.csv", "smiles,kind", "CCO,a", "CCCO,a", "CCN,b", "CCCN,b")
+    compounds = made(tmp_path / "new.smi", "CCO ethanol", "", "C1CC broken")
+    bad = made(tmp_path / "bad.csv", "smiles,kind", "CCO,a", "C1CC,b")
+    for words, where in (((few, compounds), "new.smi, line 3"), ((bad, few), "bad.csv, row 2 (line 3)")):
+        code, _, err = run(monkeypatch, capsys, "predict", "molecules", *words)
+        assert code == 2
+        assert f"{where}: 'C1CC' is no SMILES of a molecule. Leave it out, or mend it." in err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("gap", ["NA", "n/a", "?"])
+def test_a_gap_among_labels_that_are_numbers_is_no_label(monkeypatch, capsys, tmp_path, gap):
+    few = made(tmp_path / "few.csv", "size,price", "1,1.5", "2,2.5", f"3,{gap}", "4,4.5")
+    code, _, err = run(monkeypatch, capsys, "predict", "table", few, few)
+    assert code == 2
+    assert f"few.csv, row 3 (line 4): no 'price' but '{gap}'. Label it, or remove the row." in err.replace("\n", " ")
+
+
+def test_a_label_that_is_no_number_among_measures_is_told(monkeypatch, capsys, tmp_path):
+    few = made(tmp_path / "few.csv", "size,price", "1,1.5", "2,2.5", "3,3.5 or so", "4,4.5")
+    code, _, err = run(monkeypatch, capsys, "predict", "table", few, few)
+    assert code == 2
+    complaint = (
+        "row 3 (line 4) has '3.5 or so' in column 'price', and others are numbers; write one, or remove the row."
+    )
+    assert complaint in err.replace("\n", " ")
+
+
+def test_labels_mean_the_same_in_both_files_however_they_are_written(monkeypatch, capsys, tmp_path):
+    rows = [(0.0, 1.0), (0.1, 1.1), (5.0, 2.0), (5.1, 2.1)]
+    for ours, theirs in ((("0", "1"), ("0.0", "1.0")), (("true", "false"), ("True", "False"))):
+        few, new = (
+            made(tmp_path / name, "a,b,kind", *(f"{a},{b},{labels[n // 2]}" for n, (a, b) in enumerate(rows)))
+            for name, labels in (("few.csv", ours), ("new.csv", theirs))
+        )
+        code, out, _ = run(monkeypatch, capsys, "predict", "table", few, new)
+        assert (code, "4 of 4 labels right" in out) == (0, True), out
+    both = made(tmp_path / "both.csv", "a,b,kind", "0,1,0", "1,2,1", "5,1,0.0")
+    code, _, err = run(monkeypatch, capsys, "predict", "table", both, both)
+    assert code == 2
+    complaint = "both.csv, row 3 (line 4): 'kind' is '0.0', and '0' in a row above. Write them in one way."
+    assert complaint in err.replace("\n", " ")
 
 
 def test_an_adapted_task_knows_its_column_of_labels(monkeypatch, capsys, tmp_path):

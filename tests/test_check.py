@@ -97,6 +97,27 @@ def test_rows_without_a_label_or_any_value_are_told_and_not_counted():
     assert checked.counts == {"ash": 8, "elm": 9, "oak": 10}
 
 
+def test_what_is_no_number_in_a_column_of_numbers_is_told_and_its_row_left_out():
+    x, y = far_apart()
+    x[3, 1], x[7, 2] = "1,234", float("inf")
+    checked = checked_rows(x, y)
+    assert [(f.items, f.detail) for f in checked.findings if f.kind == "broken"] == [
+        (("row 4",), "'1,234' in column 'b' is no number"),
+        (("row 8",), "inf in column 'c' is no number"),
+    ]
+    assert checked.counts == {"ash": 8, "elm": 10, "oak": 10}
+    assert checked.left_out is not None
+    assert {"row 4", "row 8"}.isdisjoint(checked.left_out.items)
+
+
+def test_labels_that_stand_for_none_among_numbers_are_told():
+    x, _ = far_apart()
+    y = np.array([0, 0.0, "NA", 1, 1.0, 1], dtype=object)
+    checked = checked_rows(x[[0, 1, 2, 10, 11, 12]], y)
+    assert told(checked, "unlabelled") == [("row 3",)]
+    assert checked.counts == {"0": 2, "1": 3}
+
+
 def test_rows_of_which_none_can_be_used_are_told():
     checked = checked_rows(np.full((2, 2), None, dtype=object), np.array(["a", None], dtype=object))
     assert checked.counts == {"a": 0}
@@ -111,6 +132,7 @@ def test_classes_are_told_that_are_empty_single_uneven_or_spelled_twice():
     assert found["uneven"].detail == "10 examples of one, 1 of the other"
     assert found["spelling"].items == ("cat", "Cat ")
     assert of_classes({"cat": 9, "dog": 2}) == []
+    assert [f.items for f in of_classes({"0": 2, "0.0": 2, "1": 2})] == [("0", "0.0")]
     assert [f.kind for f in of_classes({"cat": 10, "dog": 2})] == ["uneven"]
 
 

@@ -26,7 +26,7 @@ def test_pictures_are_squares_of_floats_and_arrays_of_floats_are_taken_as_they_a
     assert x[2].unique().tolist() == [0.5]
     assert pixels(3, 10).fit([])([half_and_half()]).shape == (1, 3, 10, 10)
     with pytest.raises(
-        ValueError, match=r"picture 0 is an array of shape \(1, 8, 8\); this learner takes \(1, 10, 10\)"
+        ValueError, match=r"picture 1 is an array of shape \(1, 8, 8\); this learner takes \(1, 10, 10\)"
     ):
         encode([np.zeros((1, 8, 8))])
 

@@ -53,7 +53,7 @@ def test_metric_and_gradient_based_methods_learn_on_graphs():
 
 
 def test_what_is_no_molecule_is_told():
-    with pytest.raises(ValueError, match=r"item 1 is no SMILES of a molecule: 'C1CC'\. Leave it out, or mend it"):
+    with pytest.raises(ValueError, match=r"item 2: 'C1CC' is no SMILES of a molecule\. Leave it out, or mend it"):
         MoleculeGraphs(["CCO", "C1CC"])
 
 

@@ -147,9 +147,9 @@ def test_texts_that_mean_the_same_lie_together(sentences):
 
 
 def test_what_is_no_text_is_told(sentences):
-    with pytest.raises(TypeError, match="item 1 is no text but 3; leave it out"):
+    with pytest.raises(TypeError, match="item 2 is no text but 3; leave it out"):
         sentences(["a", 3])
-    with pytest.raises(ValueError, match="text 0 is empty; leave it out"):
+    with pytest.raises(ValueError, match="item 1: the text is empty; leave it out"):
         sentences([" "])
 
 
@@ -179,7 +179,7 @@ def test_molecules_that_can_be_read_are_told_apart_from_the_others(compounds):
 
 @pytest.mark.parametrize("wrong", ["C1CC", "", None, 7])
 def test_what_is_no_molecule_is_told(compounds, wrong):
-    with pytest.raises(ValueError, match=r"item 1 is no SMILES of a molecule: .* Leave it out, or mend it"):
+    with pytest.raises(ValueError, match=r"item 2: .* is no SMILES of a molecule. Leave it out, or mend it"):
         compounds(["CCO", wrong])
 
 

@@ -8,7 +8,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from quickstudy.encoders.table import FARTHEST, TableEncoder
+from quickstudy.encoders.table import FARTHEST, TableEncoder, labels_of, meant, strays
+from quickstudy.encoders.wrong_item import WrongItem
 
 
 def numbers(rows: int, seed: int = 0) -> np.ndarray:
@@ -56,7 +57,7 @@ def test_numbers_that_are_written_as_text_are_numbers():
     assert torch.equal(TableEncoder.fit(text)(text), TableEncoder.fit(plain)(plain))
 
 
-@pytest.mark.parametrize("gap", ["NA", " n/a".upper(), "null", "?", "-"])
+@pytest.mark.parametrize("gap", ["NA", " n/a".upper(), "n/a", "Null", "NaN", "?", "-", "#N/A", "unknown"])
 def test_a_text_that_stands_for_no_number_is_missing_among_numbers_and_a_category_among_words(gap):
     plain = np.array([[1.0], [2.5], [np.nan]])
     text = np.array([["1"], ["2.5"], [gap]], dtype=object)
@@ -69,7 +70,9 @@ def test_a_text_that_stands_for_no_number_is_missing_among_numbers_and_a_categor
 def test_what_is_no_number_is_a_category_and_infinity_is_refused():
     days = np.array([[datetime.date(2026, 1, 1)], [datetime.date(2026, 1, 2)]], dtype=object)
     assert TableEncoder.fit(days).columns[0].levels == ["2026-01-01", "2026-01-02"]
-    with pytest.raises(ValueError, match="a column of numbers holds an infinite one; put a number there, or nothing"):
+    with pytest.raises(
+        ValueError, match="row 2, column 1: '1e400' is no number, and others in its column are. Write one, or nothing"
+    ):
         TableEncoder.fit(np.array([["1"], ["1e400"]], dtype=object))
 
 
@@ -81,11 +84,12 @@ def test_it_survives_json():
 
 
 def test_text_where_numbers_were_is_named():
-    with pytest.raises(
-        ValueError,
-        match="a column that held numbers in the support set holds 'red' now, in row [0-9]; leave that row out",
-    ):
-        TableEncoder.fit(np.array([[1.0], [2.0]]))(np.array([["red"]], dtype=object))
+    message = (
+        "^row 2, column 1: 'red' is no number, and the support set has numbers in its column. "
+        "Write one, or leave the row out.$"
+    )
+    with pytest.raises(WrongItem, match=message):
+        TableEncoder.fit(np.array([[1.0], [2.0]]))(np.array([["1"], ["red"]], dtype=object))
 
 
 def test_a_column_without_a_value_tells_nothing_whatever_follows():
@@ -100,3 +104,60 @@ def test_a_whole_number_is_the_same_category_with_a_point_and_without():
     whole, point = (encoder(np.array([[one], [two]], dtype=object)) for one, two in ((1, 2), (1.0, np.float64(2))))
     torch.testing.assert_close(whole, point, rtol=0, atol=0)
     assert not whole[0].eq(whole[1]).all()
+
+
+def column(*values: object) -> np.ndarray:
+    return np.array(values, dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("values", "places"),
+    [
+        (["5.1", "4.9", "n.b.", "4.7"], [2]),
+        (["23", "45", "67", "1,234", "55"], [3]),
+        (["1,5", "2,25", "0,75"], [0, 1, 2]),  # decimal commas throughout
+        (["1,234", "2,345", "7"], [0, 1]),
+        (["1.234,5", "7"], [0]),
+        (["23", "45", "31", "67", "5O"], [4]),
+        ([1.5, 2.5, "inf"], [2]),
+        ([*map(str, range(20, 35)), *map(str, range(20, 35)), "old"], [30]),  # of many rows, few differ, yet many
+    ],
+)
+def test_what_is_no_number_among_numbers_is_told_by_its_place(values, places):
+    assert strays(column(*values)) == places
+    with pytest.raises(
+        WrongItem, match=f"^row {places[0] + 1}, column 2: {values[places[0]]!r} is no number, and others"
+    ):
+        TableEncoder.fit(np.stack([column(*range(len(values))), column(*values)], 1))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["0", "0", "1", "2", "3+", "0", "1", "0"],  # dependents
+        ["0", "1", "2", "0", "1", "3+"],
+        ["A1", "B2", "7", "12", "C3"],
+        ["38", "40", "M", "L"],
+        ["red", "blue", "1.5"],
+        ["1", "2", "A"],
+        ["<5", "5-10", "10"],
+        ["n/a", "red"],
+        ["2026-01-02", "2026-01-03"],
+    ],
+)
+def test_codes_among_categories_are_categories(values):
+    assert strays(column(*values)) == []
+    assert TableEncoder.fit(column(*values)[:, None]).columns[0].levels == sorted(set(values))
+
+
+def test_labels_that_stand_for_no_number_are_none_among_numbers_alone():
+    assert labels_of(column("1.5", "NA", "", 2.0)) == ["1.5", None, None, "2"]
+    assert labels_of(column("NA", "yes", None, " ")) == ["NA", "yes", None, None]
+    assert labels_of(column("none", "none")) == ["none", "none"]
+
+
+def test_labels_mean_the_same_however_numbers_and_truths_are_written():
+    assert meant("0") == meant("0.0") == meant("00")
+    assert meant("True") == meant("true")
+    assert meant("Cat") != meant("cat")
+    assert meant("1.5") != meant("1")

@@ -47,10 +47,10 @@ def test_a_column_that_cannot_be_told_is_asked_for(tmp_path):
 def test_queries_are_rows_lines_or_standard_input(tmp_path, monkeypatch):
     table = written(tmp_path / "a.csv", "text,category\none,x\ntwo,y\n")
     lines = written(tmp_path / "a.txt", "three\n\nfour\n")
-    monkeypatch.setattr(sys, "stdin", io.StringIO("five\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbffive\n")))
     found = read_queries([table, lines, "-"], "texts", ["text"], "category")
     assert found.items == ["one", "two", "three", "four", "five"]
-    assert found.places == [(table, 1), (table, 2), (lines, 1), (lines, 2), ("-", 1)]
+    assert found.places == [(table, 1), (table, 2), (lines, 1), (lines, 3), ("-", 1)]
     assert found.labels == ["x", "y", None, None, None]
     compounds = written(tmp_path / "a.smi", "CCO ethanol\nCCN\n")
     assert read_queries([compounds], "molecules", None, None).items == ["CCO", "CCN"]

@@ -114,7 +114,9 @@ class Pixels:
         if isinstance(picture, np.ndarray) and picture.dtype.kind == "f":
             needed = (self.channels, self.size, self.size)
             if picture.shape != needed:
-                raise ValueError(f"picture {place} is an array of shape {picture.shape}; this learner takes {needed}.")
+                raise ValueError(
+                    f"picture {place + 1} is an array of shape {picture.shape}; this learner takes {needed}."
+                )
             return torch.from_numpy(picture).float()
         return (
             read_image(picture, called(picture, place), self.size, "RGB" if self.channels == 3 else "L").float() / 255

@@ -3,7 +3,7 @@
 import numpy as np
 from rich.table import Table
 
-from quickstudy.encoders.table import as_numbers
+from quickstudy.encoders.table import as_numbers, strays
 from quickstudy.ready import Ready
 from quickstudy.regressor import FewShotRegressor
 from quickstudy.user_items import Labelled, Queries
@@ -24,15 +24,31 @@ def look_like_measures(labels: np.ndarray) -> bool:
     return bool((numbers % 1 != 0).any()) and len(np.unique(numbers)) > len(numbers) / 2
 
 
-def as_targets(examples: Labelled, path: object) -> np.ndarray:
+def measures(examples: Labelled) -> bool:
+    """Whether labels look like measures.
+
+    Raises:
+        ValueError: They do, but for a few that are no numbers.
+    """
+    labels = examples.labels
+    few = strays(labels)
+    if few and look_like_measures(np.delete(labels, few)):
+        raise ValueError(
+            f"{examples.called[few[0]]} has {str(labels[few[0]])!r} in column {examples.label!r}, and others are "
+            f"numbers; write one, or remove the row."
+        )
+    return look_like_measures(labels)
+
+
+def as_targets(examples: Labelled) -> np.ndarray:
     """The labels as numbers.
 
     Raises:
         ValueError: One that is none, named by its row.
     """
-    for row, label in enumerate(examples.labels.tolist(), 1):
+    for where, label in zip(examples.called, examples.labels.tolist(), strict=True):
         if not finite(label):
-            raise ValueError(f"row {row} of {path} has {label!r} in column {examples.label!r}; needed a number.")
+            raise ValueError(f"{where} has {label!r} in column {examples.label!r}; needed a number.")
     return examples.labels.astype(float)
 
 

@@ -1,7 +1,8 @@
 """A user's own examples and queries, from files: folders of pictures, and rows of numbers, texts or molecules."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quickstudy.data.folder import class_files, is_picture
-from quickstudy.data.rows import RowsRead, label_column, read_rows
-from quickstudy.encoders.table import missing, name_of
+from quickstudy.data.rows import RowsRead, label_column, read_rows, read_text
+from quickstudy.encoders.table import as_numbers, labels_of, meant
+from quickstudy.encoders.wrong_item import WrongItem
 
 CONTENT = {
     "texts": ("text", "sentence", "utterance", "query", "message", "comment", "review", "title"),
@@ -32,6 +34,7 @@ class Labelled(NamedTuple):
         columns: Names of the columns that items are from; None for pictures.
         label: Name of the column of labels; None for pictures.
         said: What was found, in a line for the user.
+        called: What each example is called in an error: its file, row and line.
     """
 
     items: Any
@@ -39,6 +42,7 @@ class Labelled(NamedTuple):
     columns: list[str] | None
     label: str | None
     said: str
+    called: list[str]
 
 
 class Queries(NamedTuple):
@@ -48,11 +52,23 @@ class Queries(NamedTuple):
         items: What a learner of their kind takes.
         places: The file of each, and its row there; None where it is the file.
         labels: Of each the label that stands beside it, where one does.
+        called: What each is called in an error: its file, row and line.
     """
 
     items: Any
     places: list[tuple[str, int | None]]
     labels: Sequence[str | None]
+    called: list[str]
+
+
+@contextmanager
+def told_where(called: Sequence[str], columns: Sequence[str] | None) -> Iterator[None]:
+    """Has errors of items that cannot be encoded tell the file, row and line that these came from, and the column."""
+    try:
+        yield
+    except WrongItem as error:
+        column = "" if error.column is None or columns is None else f", column {columns[error.column]!r}"
+        raise ValueError(f"{called[error.row]}{column}: {error.said}") from None
 
 
 def read_labelled(path: str | Path, kind: str, label: str | None = None, column: str | None = None) -> Labelled:
@@ -73,7 +89,8 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
         files = class_files(Path(path))
         labels = [name for name, members in files.items() for _ in members]
         said = f"{len(labels)} pictures of {len(files)} classes in {path}: {', '.join(files)}"
-        return Labelled([file for members in files.values() for file in members], np.array(labels), None, None, said)
+        pictures = [file for members in files.values() for file in members]
+        return Labelled(pictures, np.array(labels), None, None, said, [*map(str, pictures)])
     rows = read_rows(path)
     if kind == "rows":
         label = label_column(rows, label, path)
@@ -83,13 +100,32 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
     else:
         column, unnamed = content_column(rows, kind, column, label, path), []
         label = label_column(rows, label, path, column)
-        items, columns = texts_of(rows.column(column), column, path), [column]
-    labels = labels_of(rows, label)
+        items, columns = texts_of(rows, column, path), [column]
+    labels, called = labels_of(rows.column(label)), rows.called(path)
     if None in labels:
-        raise ValueError(f"{path}, row {labels.index(None) + 1}: no {label!r}. Label it, or remove the row.")
+        place = labels.index(None)
+        value = rows.column(label)[place]
+        but = f" but {value!r}" if isinstance(value, str) and value.strip() else ""
+        raise ValueError(f"{called[place]}: no {label!r}{but}. Label it, or remove the row.")
+    check_written_alike(labels, called, label)
     said = f"labels: column {label!r} of {path}; learned from: {', '.join(columns)}"
+    if kind == "rows" and (words := [name for name in columns if as_numbers(rows.column(name)) is None]):
+        said += f"; categories: {', '.join(words)}"
     said += "; left out: a column without a name" if unnamed else ""
-    return Labelled(items, np.array(labels), columns, label, said)
+    return Labelled(items, np.array(labels), columns, label, said, called)
+
+
+def check_written_alike(labels: Sequence[str | None], called: Sequence[str], label: str) -> None:
+    """Refuses labels that mean the same and are written in different ways.
+
+    Raises:
+        ValueError: Such labels.
+    """
+    first: dict[str, str] = {}
+    for where, one in zip(called, map(str, labels), strict=True):
+        other = first.setdefault(meant(one), one)
+        if other != one:
+            raise ValueError(f"{where}: {label!r} is {one!r}, and {other!r} in a row above. Write them in one way.")
 
 
 def without_unnamed(rows: RowsRead, label: str) -> tuple[RowsRead, list[str]]:
@@ -114,21 +150,17 @@ def check_columns(kind: str, label: str | None, column: str | None) -> None:
         raise ValueError("tables are learned from all columns but that of the labels: leave --column out.")
 
 
-def labels_of(rows: RowsRead, label: str) -> list[str | None]:
-    """The labels of rows; None where there is none."""
-    return [None if missing(value) or not str(value).strip() else name_of(value) for value in rows.column(label)]
-
-
-def texts_of(values: np.ndarray, column: str, path: str | Path) -> list[str]:
+def texts_of(rows: RowsRead, column: str, path: str | Path) -> list[str]:
     """The texts of a column.
 
     Raises:
         ValueError: Something else in it.
     """
-    for row, value in enumerate(values, 1):
+    values = rows.column(column).tolist()
+    for where, value in zip(rows.called(path), values, strict=True):
         if not isinstance(value, str):
-            raise ValueError(f"{path}, row {row}: {column!r} is no text but {value!r}. Write one, or remove the row.")
-    return values.tolist()
+            raise ValueError(f"{where}: {column!r} is no text but {value!r}. Write one, or remove the row.")
+    return values
 
 
 def content_column(rows: RowsRead, kind: str, asked: str | None, label: str | None, path: str | Path) -> str:
@@ -165,39 +197,42 @@ def read_queries(names: Sequence[str], kind: str, columns: list[str] | None, lab
     """
     parts = [pictures_of(name) if kind == "pictures" else rows_of(name, kind, columns, label) for name in names]
     items = np.concatenate([part.items for part in parts]) if kind == "rows" else [*chain(*(p.items for p in parts))]
-    return Queries(items, [*chain(*(part.places for part in parts))], [*chain(*(part.labels for part in parts))])
+    places, labels, called = ([*chain(*(getattr(p, name) for p in parts))] for name in ("places", "labels", "called"))
+    return Queries(items, places, labels, called)
 
 
 def pictures_of(name: str) -> Queries:
     """A picture; those of a folder, whose label is the name of the folder within it where they lie in one."""
     if name == "-":
-        return Queries([sys.stdin.buffer.read()], [(name, None)], [None])
+        return Queries([sys.stdin.buffer.read()], [(name, None)], [None], [name])
     path = Path(name)
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if is_picture(file))
         if not files:
             raise ValueError(f"{path} holds no .png or .jpg pictures.")
         inner = [file.relative_to(path).parts for file in files]
-        return Queries(files, [(str(f), None) for f in files], [p[0] if len(p) > 1 else None for p in inner])
+        labels, names = [p[0] if len(p) > 1 else None for p in inner], [*map(str, files)]
+        return Queries(files, [(one, None) for one in names], labels, names)
     if not path.is_file():
         raise FileNotFoundError(f"no such picture or folder: {name}.")
-    return Queries([path], [(name, None)], [None])
+    return Queries([path], [(name, None)], [None], [name])
 
 
 def rows_of(name: str, kind: str, columns: list[str] | None, label: str | None) -> Queries:
-    """The rows of a file."""
+    """The rows of a file; those of one without columns are called by their lines."""
     if kind != "rows" and (name == "-" or Path(name).suffix.lower() in (".txt", ".smi")):
         if name != "-" and not Path(name).is_file():
             raise FileNotFoundError(f"no such file: {name}.")
-        lines = (sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")).splitlines()
-        items = [line.split()[0] if kind == "molecules" else line for line in lines if line.strip()]
-        return Queries(items, [(name, row) for row in range(1, len(items) + 1)], [None] * len(items))
+        lines = {number: line for number, line in enumerate(read_text(name).split("\n"), 1) if line.strip()}
+        items = [line.split()[0] if kind == "molecules" else line for line in lines.values()]
+        called = [f"{name}, line {number}" for number in lines]
+        return Queries(items, [(name, number) for number in lines], [None] * len(items), called)
     rows = read_rows(name)
     if kind != "rows" and columns is None:
         columns = [content_column(rows, kind, None, label, name)]
     if columns is None:
         raise ValueError("this task was saved from arrays and knows no names of columns; write one with adapt.")
     values = rows.like(columns, name)
-    items = values if kind == "rows" else texts_of(values[:, 0], columns[0], name)
-    labels = labels_of(rows, label) if label in rows.names else [None] * len(values)
-    return Queries(items, [(name, row) for row in range(1, len(values) + 1)], labels)
+    items = values if kind == "rows" else texts_of(rows, columns[0], name)
+    labels = labels_of(rows.column(label)) if label in rows.names else [None] * len(values)
+    return Queries(items, [(name, row) for row in range(1, len(values) + 1)], labels, rows.called(name))

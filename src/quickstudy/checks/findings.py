@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from quickstudy.checks.labels import LeftOut, doubtful, of_others
+from quickstudy.encoders.table import meant
 from quickstudy.ready import Ready
 
 Value = TypeVar("Value")
@@ -38,7 +39,9 @@ KINDS = {
     "empty": Kind("classes without examples", "Add some, or remove the folder."),
     "single": Kind("classes with one example", "Add others: all that is known of such a class hangs on it."),
     "uneven": Kind("uneven classes", "Add examples of the small ones, or leave some of the large ones out."),
-    "spelling": Kind("classes whose names differ by spaces or capitals alone", "Give them one name."),
+    "spelling": Kind(
+        "classes whose names differ by spaces, capitals or how a number is written", "Give them one name."
+    ),
     "conflict": Kind("the same example under different classes", "Keep it under the right one."),
     "repeated": Kind("the same example several times", "Keep one, unless they were observed apart."),
     "near": Kind("nearly the same example under different classes", "Look which class is right."),
@@ -120,7 +123,7 @@ def of_classes(counts: Mapping[str, int]) -> list[Finding]:
         found.append(
             Finding("uneven", ends, ends, f"{filled[ends[0]]} examples of one, {filled[ends[1]]} of the other")
         )
-    alike = grouped((" ".join(name.split()).casefold(), name) for name in counts)
+    alike = grouped((meant(" ".join(name.split())).casefold(), name) for name in counts)
     return found + [Finding("spelling", names, names) for names in alike if len(names) > 1]
 
 

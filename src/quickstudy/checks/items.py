@@ -18,7 +18,7 @@ from quickstudy.checks.findings import (
     with_doubts,
 )
 from quickstudy.encoders.molecules import MoleculeEncoder
-from quickstudy.encoders.table import missing
+from quickstudy.encoders.table import labels_of, missing
 from quickstudy.ready import Ready, opened
 
 NEAR = {"texts": 0.9, "molecules": 0.9}
@@ -43,7 +43,8 @@ def check_items(contents: Sequence[Any], labels: Sequence[Any], learner: Any) ->
     kind = ready.inputs.kind
     if kind not in NEAR:
         raise ValueError(f"{learner!r} takes {kind}, and neither texts nor molecules; take 'text' or 'molecules'.")
-    texts, names = (["" if missing(one) else str(one).strip() for one in column] for column in (contents, labels))
+    texts = ["" if missing(one) else str(one).strip() for one in contents]
+    names = [(name or "").strip() for name in labels_of(np.array(labels, dtype=object))]
     keys = [folded(text) for text in texts] if kind == "texts" else canonical(texts)
     findings = [Finding("blank", (f"row {n}",), (name,)) for n, (text, name) in told(texts, names) if not text]
     findings += [Finding("unlabelled", (f"row {n}",), ("",)) for n, (_, name) in told(texts, names) if not name]

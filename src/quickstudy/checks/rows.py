@@ -17,7 +17,7 @@ from quickstudy.checks.findings import (
     with_doubts,
 )
 from quickstudy.data.rows import RowsRead
-from quickstudy.encoders.table import TableEncoder, as_numbers, missing
+from quickstudy.encoders.table import TableEncoder, as_numbers, labels_of, missing, strays
 from quickstudy.ready import opened
 
 NEAR = 0.05
@@ -40,12 +40,19 @@ def check_rows(rows: RowsRead, label: str, learner: Any = "table") -> Checked:
     ready, examples = opened(learner), rows.without(label)
     if ready.inputs.kind != "rows":
         raise ValueError(f"{learner!r} takes no rows of tables; take 'table'.")
-    names = ["" if missing(value) or not str(value).strip() else str(value) for value in rows.column(label)]
+    names = [name or "" for name in labels_of(rows.column(label))]
     keys = list(zip(*(comparable(column) for column in examples.values.T), strict=True))
     blank = [all(value is None for value in key) for key in keys]
     findings = [Finding("blank", (f"row {n}",), (names[n - 1],)) for n, empty in enumerate(blank, 1) if empty]
     findings += [Finding("unlabelled", (f"row {n}",), ("",)) for n, name in enumerate(names, 1) if not name]
-    told = [i for i, name in enumerate(names) if name and not blank[i]]
+    wrong = set()
+    for column, values in zip(examples.names, examples.values.T, strict=True):
+        for i in strays(values):
+            wrong.add(i)
+            findings.append(
+                Finding("broken", (f"row {i + 1}",), (names[i],), f"{values[i]!r} in column {column!r} is no number")
+            )
+    told = [i for i, name in enumerate(names) if name and not blank[i] and i not in wrong]
     items, labels, keys = [f"row {i + 1}" for i in told], [names[i] for i in told], [keys[i] for i in told]
     values = examples.values[told]
     counts = counted(sorted(set(filter(None, names))), labels)

@@ -10,14 +10,14 @@ from rich.table import Table
 
 from quickstudy.commands.console import json_option, out, spare, write_json
 from quickstudy.confidence import MISSED
-from quickstudy.encoders.table import name_of
+from quickstudy.encoders.table import meant, name_of
 from quickstudy.estimators import FewShotClassifier
 from quickstudy.none_of_these import STRANGE
 from quickstudy.numbers_told import (
     SHIPPED_FOR_NUMBERS,
     as_targets,
     error_of,
-    look_like_measures,
+    measures,
     table_of,
     tells_numbers,
     told_numbers,
@@ -25,7 +25,7 @@ from quickstudy.numbers_told import (
 from quickstudy.ready import opened
 from quickstudy.regressor import FewShotRegressor
 from quickstudy.shipping import Fitted, holds_examples, load_task, save_task
-from quickstudy.user_items import Labelled, Queries, check_columns, read_labelled, read_queries
+from quickstudy.user_items import Labelled, Queries, check_columns, read_labelled, read_queries, told_where
 
 Learner = Annotated[
     str,
@@ -116,10 +116,12 @@ def predict_command(
     if isinstance(fitted, FewShotRegressor):
         if missed is not None:
             raise ValueError("--missed is for sets of classes, and this task's labels are numbers: leave it out.")
-        answers, about = told_numbers(fitted, read), {}
+        with told_where(read.called, columns):
+            answers, about = told_numbers(fitted, read), {}
     else:
         missed = MISSED if missed is None else missed
-        answers = answered(fitted, read, missed)
+        with told_where(read.called, columns):
+            answers = answered(fitted, read, missed)
         about = {"classes": fitted.classes_.tolist(), "missed": missed}
     show(answers)
     write_json(json_file, about | {"answers": answers})
@@ -130,24 +132,27 @@ def learned(learner: str, support: Path, label: str | None, column: str | None) 
     ready = opened(learner)
     examples = read_labelled(support, ready.inputs.kind, label, column)
     out.print(examples.said, soft_wrap=True)
-    if learner == "table" and look_like_measures(examples.labels):
+    as_numbers = measures(examples)
+    if learner == "table" and as_numbers:
         out.print(f"the labels are numbers, not names: {SHIPPED_FOR_NUMBERS} learns them instead of {learner}.")
         ready = opened(SHIPPED_FOR_NUMBERS)
-    elif not tells_numbers(ready) and look_like_measures(examples.labels):
+    elif not tells_numbers(ready) and as_numbers:
         out.print(
             "the labels look like measures, and are taken for names of classes: numbers are learned of tables alone."
         )
-    if tells_numbers(ready):
-        return FewShotRegressor(ready).fit(examples.items, as_targets(examples, support)), examples
-    return FewShotClassifier(ready).fit(examples.items, examples.labels), examples
+    with told_where(examples.called, examples.columns):
+        if tells_numbers(ready):
+            return FewShotRegressor(ready).fit(examples.items, as_targets(examples)), examples
+        return FewShotClassifier(ready).fit(examples.items, examples.labels), examples
 
 
 def answered(classifier: FewShotClassifier, queries: Queries, missed: float) -> list[dict]:
     """What a classifier answers, and the label where a query has one."""
     found = classifier.answer(queries.items, missed)
     names = [name_of(label) for label in classifier.classes_.tolist()]
-    pictures = classifier.ready_.inputs.kind == "pictures"
-    told = [None if pictures and name not in names else name for name in queries.labels]  # any folder may hold pictures
+    pictures, same = classifier.ready_.inputs.kind == "pictures", {meant(name): name for name in names}
+    true = [None if label is None else same.get(meant(label), label) for label in queries.labels]
+    told = [None if pictures and name not in names else name for name in true]  # any folder may hold pictures
     return [
         {
             "file": file,

@@ -13,6 +13,7 @@ import numpy as np
 
 LABELS = ("label", "class", "target", "category", "y")
 """Names that a column of labels usually has, the surest first."""
+JSON_LINES = (".jsonl", ".ndjson")
 COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 """A number with a comma for its point."""
 
@@ -23,18 +24,25 @@ class RowsRead(NamedTuple):
     Args:
         names: Of the columns.
         values: Numbers, texts and None, an array of objects [row, column].
+        lines: Where in the file each row begins, the first line being 1; None where there are no lines.
     """
 
     names: list[str]
     values: np.ndarray
+    lines: list[int] | None = None
 
     def without(self, name: str) -> "RowsRead":
         """The rows with one column less, if they have it."""
         places = [place for place, other in enumerate(self.names) if other != name]
-        return RowsRead([self.names[place] for place in places], self.values[:, places])
+        return self._replace(names=[self.names[place] for place in places], values=self.values[:, places])
 
     def column(self, name: str) -> np.ndarray:
         return self.values[:, self.names.index(name)]
+
+    def called(self, path: str | Path) -> list[str]:
+        """What to call each row of the file in an error: by its number below the names, and by its line."""
+        lines = [f" (line {line})" for line in self.lines] if self.lines else [""] * len(self.values)
+        return [f"{path}, row {number}{line}" for number, line in enumerate(lines, 1)]
 
     def like(self, names: list[str], what: str) -> np.ndarray:
         """The values of these columns, in this order.
@@ -61,25 +69,35 @@ def read_rows(path: str | Path) -> RowsRead:
         raise ValueError(f"{path} is a folder; needed a file of rows: .csv, .tsv, .jsonl or .parquet.")
     if name != "-" and not Path(path).is_file():
         raise FileNotFoundError(f"no such file: {path}.")
+    text = read_text(path) if name == "-" or kind in (".csv", ".tsv", *JSON_LINES) else ""
     try:
-        if name == "-":
-            read = from_csv(sys.stdin.read())
-        elif kind in (".csv", ".tsv"):
-            read = from_csv(Path(path).read_text(encoding="utf-8-sig"), "\t" if kind == ".tsv" else None)
-        elif kind in (".jsonl", ".ndjson"):
-            lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-            read = from_records([json.loads(line) for line in lines if line.strip()])
+        if name == "-" or kind in (".csv", ".tsv"):
+            read = from_csv(text, "\t" if kind == ".tsv" else None)
+        elif kind in JSON_LINES:
+            read = from_json_lines(text)
         elif kind == ".parquet":
             read = from_parquet(Path(path))
         else:
             raise ValueError("needed .csv, .tsv, .jsonl or .parquet")
         if not len(read.values):
             raise ValueError("it has no rows")
-    except UnicodeDecodeError:
-        raise ValueError(f"{name} is no text in UTF-8; save it again as that (in Excel: CSV UTF-8).") from None
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"{name} cannot be read as rows: {error}.") from None
+        raise ValueError(f"{'standard input' if name == '-' else name} cannot be read as rows: {error}.") from None
     return read
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file, or of standard input for "-", without a byte order mark.
+
+    Raises:
+        ValueError: Another encoding.
+    """
+    content = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+    try:
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
+    except UnicodeDecodeError:
+        name = "standard input" if str(path) == "-" else path
+        raise ValueError(f"{name} is no text in UTF-8; save it again as that (in Excel: CSV UTF-8).") from None
 
 
 def from_csv(text: str, delimiter: str | None = None) -> RowsRead:
@@ -89,32 +107,49 @@ def from_csv(text: str, delimiter: str | None = None) -> RowsRead:
     """
     first = text.partition("\n")[0]
     delimiter = delimiter or max(",;\t", key=first.count)
-    rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
-    rows = [row for row in rows if row]
+    reader, rows, lines, next_line = csv.reader(io.StringIO(text), delimiter=delimiter), [], [], 1
+    for row in reader:
+        if row:
+            rows.append(row)
+            lines.append(next_line)
+        next_line = reader.line_num + 1
     if not rows:
         raise ValueError("it is empty")
-    for number, row in enumerate(rows, 1):
+    for line, row in zip(lines, rows, strict=True):
         if len(row) != len(rows[0]):
-            raise ValueError(f"row {number} has {len(row)} values, and there are {len(rows[0])} columns")
+            raise ValueError(f"line {line} has {len(row)} values, and there are {len(rows[0])} columns")
     if twice := [name for name, count in Counter(rows[0]).items() if count > 1]:
         raise ValueError(f"more than one of its columns is called {twice[0]!r}; give each its own name")
     if delimiter == ";":
         rows[1:] = [[v.replace(",", ".") if COMMA.fullmatch(v) else v for v in row] for row in rows[1:]]
-    return RowsRead(rows[0], np.array(rows[1:], dtype=object).reshape(-1, len(rows[0])))
+    return RowsRead(rows[0], np.array(rows[1:], dtype=object).reshape(-1, len(rows[0])), lines[1:])
 
 
-def from_records(records: list[Any]) -> RowsRead:
-    """Rows of objects, with a gap where one lacks what another has."""
-    for number, record in enumerate(records, 1):
-        if not isinstance(record, dict):
+def from_json_lines(text: str) -> RowsRead:
+    """Rows of objects, one on each line that is not blank."""
+    lines = {number: line for number, line in enumerate(text.split("\n"), 1) if line.strip()}
+    records = []
+    for number, line in lines.items():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {number} is no JSON ({error.msg}, at character {error.colno})") from None
+        if not isinstance(records[-1], dict):
             raise ValueError(f"line {number} is no JSON object")
+    return from_records(records, list(lines))
+
+
+def from_records(records: list[dict[str, Any]], lines: list[int] | None = None) -> RowsRead:
+    """Rows of objects, with a gap where one lacks what another has."""
+    for place, record in enumerate(records):
         if held := [name for name, value in record.items() if isinstance(value, list | dict)]:
-            raise ValueError(f"row {number} holds several values in {held[0]!r}; needed one number or one text in each")
+            where = f"line {lines[place]}" if lines else f"row {place + 1}"
+            raise ValueError(f"{where} holds several values in {held[0]!r}; needed one number or one text in each")
     names = list(dict.fromkeys(name for record in records for name in record))
     values = np.empty((len(records), len(names)), dtype=object)
     for place, name in enumerate(names):
         values[:, place] = [record.get(name) for record in records]
-    return RowsRead(names, values)
+    return RowsRead(names, values, lines)
 
 
 def from_parquet(path: Path) -> RowsRead:

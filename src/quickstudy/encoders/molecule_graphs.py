@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from quickstudy.encoders.molecules import MoleculeEncoder, readable
+from quickstudy.encoders.wrong_item import WrongItem
 
 
 class MoleculeGraphs(nn.Module):
@@ -48,7 +49,7 @@ class MoleculeGraphs(nn.Module):
             raise ImportError("graphs need PyTorch Geometric: pip install 'quickstudy[graphs]'.") from None
         if len(found := readable(smiles)) < len(smiles):
             wrong = next(place for place in range(len(smiles)) if place not in set(found.tolist()))
-            raise ValueError(f"item {wrong} is no SMILES of a molecule: {smiles[wrong]!r}. Leave it out, or mend it.")
+            raise WrongItem(wrong, f"{smiles[wrong]!r} is no SMILES of a molecule. Leave it out, or mend it.")
         self.graphs = [graph(one) for one in smiles]
         self.atoms = nn.ModuleList(nn.Embedding(len(values), d) for values in x_map.values())
         self.bonds = nn.ModuleList(

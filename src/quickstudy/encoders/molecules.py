@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from quickstudy.encoders.kept import Kept
+from quickstudy.encoders.wrong_item import WrongItem
 
 BITS, RADIUS, DESCRIPTORS = 2048, 2, 217
 """Of the fingerprint, its length and radius; and the number of RDKit's descriptors."""
@@ -55,7 +56,7 @@ class MoleculeEncoder:
         """Vectors of molecules given as SMILES: 2,048 counts, then the descriptors.
 
         Raises:
-            ValueError: An item that is no SMILES of a molecule.
+            WrongItem: An item that is no SMILES of a molecule.
         """
         from rdkit.Chem import MolFromSmiles
 
@@ -63,7 +64,7 @@ class MoleculeEncoder:
         for place, smiles in enumerate(molecules):
             molecule = MolFromSmiles(smiles) if isinstance(smiles, str) and smiles.strip() else None
             if molecule is None:
-                raise ValueError(f"item {place} is no SMILES of a molecule: {smiles!r}. Leave it out, or mend it.")
+                raise WrongItem(place, f"{smiles!r} is no SMILES of a molecule. Leave it out, or mend it.")
             read.append(molecule)
         return self.kept(read, [smiles.encode() for smiles in molecules])
 

@@ -40,5 +40,5 @@ class PictureEncoder:
 
 
 def called(picture: Any, place: int) -> str:
-    """What to call a picture in an error."""
-    return str(picture) if isinstance(picture, (str, Path)) else f"picture {place}"
+    """What to call a picture in an error, the first being 1."""
+    return str(picture) if isinstance(picture, (str, Path)) else f"picture {place + 1}"

@@ -5,6 +5,7 @@ and plain numbers, where scikit-learn's transformers would have to be pickled to
 """
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,11 +15,18 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from quickstudy.encoders.wrong_item import WrongItem
+
 FARTHEST = 5.0
 """Standard deviations beyond which a value is taken for that many: the scale is estimated from a few rows."""
 
-GAPS = {"", "NA", "N/A", "null", "NULL", "None", "?", "-"}
-"""Texts that stand for no number."""
+GAPS = {"", "na", "n/a", "n.a.", "#n/a", "nan", "null", "nil", "none", "missing", "unknown", "?", "-", "--", "."}
+"""Texts that stand for no number, in small letters."""
+GROUP = r"\d{1,3}([,' \u00a0\u202f]\d{3})+(\.\d+)?"
+MISWRITTEN = re.compile(rf"\s*[-+]?(\d+,\d+|{GROUP}|\d{{1,3}}(\.\d{{3}})+,\d+)\s*")
+"""A number with a comma for its point, or with something between its thousands, which is read in different ways."""
+CODES = 10
+"""Whole numbers below it are likelier codes than measures, and so are those of no more different values."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +63,27 @@ class TableEncoder:
 
     @classmethod
     def fit(cls, rows: np.ndarray) -> "TableEncoder":
-        """The encoder of these rows, an array [rows, columns] of numbers, of objects, or of both mixed."""
+        """The encoder of these rows, an array [rows, columns] of numbers, of objects, or of both mixed.
+
+        Raises:
+            WrongItem: A value that is no finite number, in a column that else is one of numbers: see `strays`.
+        """
+        for column in range(rows.shape[1]):
+            for row in strays(rows[:, column])[:1]:
+                said = "is no number, and others in its column are. Write one, or nothing; or if these are names, "
+                raise WrongItem(row, f"{rows[row, column]!r} {said}add a letter to all.", column)
         return cls([fitted(rows[:, place]) for place in range(rows.shape[1])])
 
     def __call__(self, rows: np.ndarray) -> Float64[Tensor, "row d"]:
-        """Vectors of rows with the same columns; unknown categories are none of the known ones."""
+        """Vectors of rows with the same columns; unknown categories are none of the known ones.
+
+        Raises:
+            WrongItem: A value that is no finite number, in a column that held numbers before.
+        """
+        for place, column in enumerate(self.columns):
+            for row in [] if column.levels is not None else unread(rows[:, place])[:1]:
+                said = "is no number, and the support set has numbers in its column. Write one, or leave the row out"
+                raise WrongItem(row, f"{rows[row, place]!r} {said}.", place)
         parts = [
             np.clip((spread_out(rows[:, place], column) - column.mean) / column.scale, -FARTHEST, FARTHEST)
             for place, column in enumerate(self.columns)
@@ -113,13 +137,7 @@ def spread_out(values: np.ndarray, column: Column) -> np.ndarray:
         names = np.array([name_of(value) for value in values], dtype=object)
         return np.stack([names == level for level in column.levels], 1).astype(float)
     numbers = as_numbers(values)
-    if numbers is None:
-        none = (n for n, one in enumerate(values) if not missing(one) and as_numbers(np.array([one], object)) is None)
-        place = next(none)
-        raise ValueError(
-            f"a column that held numbers in the support set holds {values[place]!r} now, in row {place + 1}; "
-            f"leave that row out."
-        )
+    assert numbers is not None  # or it would have been refused
     return np.where(np.isnan(numbers), column.median, numbers)[:, None]
 
 
@@ -132,31 +150,54 @@ def as_numbers(values: np.ndarray) -> np.ndarray | None:
     """The values as floats, missing ones as NaN; None where one of them is no number.
 
     Raises:
-        ValueError: An infinite one.
         TypeError: Something that is neither a number nor a text nor a date.
     """
     if values.dtype.kind in "biuf":
-        return finite(values.astype(float))
-    values = values.astype(object)
-    if any(isinstance(value, datetime.date | datetime.time | datetime.timedelta) for value in values):
+        return values.astype(float)
+    numbers = [as_number(value) for value in values.astype(object)]
+    return None if None in numbers else np.array(numbers, dtype=float)
+
+
+def as_number(value: Any) -> float | None:
+    """A value as a float, NaN where it is missing; None where it is no number; errors are those of `as_numbers`."""
+    if isinstance(value, datetime.date | datetime.time | datetime.timedelta):
         return None
     try:
-        numbers = np.array([np.nan if missing(value) or gap(value) else float(value) for value in values])
+        return np.nan if missing(value) or gap(value) else float(value)
     except (ValueError, OverflowError):
         return None
-    return finite(numbers)
 
 
-def finite(numbers: np.ndarray) -> np.ndarray:
-    """The numbers, of which none is infinite; errors are those of `as_numbers`."""
-    if np.isinf(numbers).any():
-        raise ValueError("a column of numbers holds an infinite one; put a number there, or nothing.")
-    return numbers
+def unread(values: np.ndarray) -> list[int]:
+    """Where values are neither finite numbers nor missing."""
+    if values.dtype.kind in "biuf":
+        return np.flatnonzero(np.isinf(values)).tolist()
+    numbers = [as_number(value) for value in values.astype(object)]
+    return [place for place, number in enumerate(numbers) if number is None or np.isinf(number)]
+
+
+def strays(values: np.ndarray) -> list[int]:
+    """Where values are no finite numbers in a column that else is one of numbers; nowhere in one of categories.
+
+    It is one of numbers where whatever is not read as a number is one with commas, or an infinite one. Otherwise it is
+    where most are numbers and not all of them whole; or where three in four are numbers that are no codes, since they
+    go beyond nine and most of them differ, or more than ten do.
+    """
+    places = unread(values)
+    if as_numbers(values) is not None or all(MISWRITTEN.fullmatch(str(values[place])) for place in places):
+        return places
+    read = as_numbers(np.delete(values, places))
+    assert read is not None  # without those that are no numbers
+    read = read[~np.isnan(read)]
+    if (read % 1 != 0).any():
+        return places if len(places) < len(read) else []
+    differ = len(np.unique(read)) > min(len(read) / 2, CODES)
+    return places if differ and np.abs(read).max() >= CODES and 3 * len(places) <= len(read) else []
 
 
 def gap(value: Any) -> bool:
     """Whether a text stands for no number, in a column of numbers."""
-    return isinstance(value, str) and value.strip() in GAPS
+    return isinstance(value, str) and value.strip().casefold() in GAPS
 
 
 def missing(value: Any) -> bool:
@@ -165,3 +206,19 @@ def missing(value: Any) -> bool:
         return value is None or value == "" or bool(value != value)
     except TypeError:  # of NA nothing can be said
         return True
+
+
+def labels_of(values: np.ndarray) -> list[str | None]:
+    """The labels that a column holds, as text; None where there is none, which among numbers also a text may say."""
+    numbers = as_numbers(values)
+    if numbers is not None and not np.isnan(numbers).all():
+        return [None if np.isnan(number) else name_of(value) for number, value in zip(numbers, values, strict=True)]
+    return [None if missing(value) or not str(value).strip() else name_of(value) for value in values]
+
+
+def meant(label: str) -> str:
+    """What a label means, however it is written: 0.0 is the number 0, and True is true."""
+    try:
+        return name_of(float(label))
+    except (ValueError, OverflowError):
+        return label.lower() if label.lower() in ("true", "false") else label

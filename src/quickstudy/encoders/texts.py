@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from quickstudy.encoders.kept import Kept
+from quickstudy.encoders.wrong_item import WrongItem
 
 OFFLINE = "all-MiniLM-L6-v2"
 """The encoder whose weights come with a package, and so without the internet."""
@@ -42,13 +43,13 @@ class TextEncoder:
 
         Raises:
             TypeError: An item that is no text.
-            ValueError: An empty text.
+            WrongItem: An empty text.
         """
         for place, text in enumerate(texts):
             if not isinstance(text, str):
-                raise TypeError(f"item {place} is no text but {text!r}; leave it out, or write it as text.")
+                raise TypeError(f"item {place + 1} is no text but {text!r}; leave it out, or write it as text.")
             if not text.strip():
-                raise ValueError(f"text {place} is empty; leave it out.")
+                raise WrongItem(place, "the text is empty; leave it out.")
         return self.kept(texts, [text.encode() for text in texts])
 
     def _embed(self, texts: Sequence[Any]) -> Float[Tensor, "text d"]:
