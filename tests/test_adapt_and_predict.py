@@ -498,6 +498,8 @@ def test_what_is_read_is_not_written_over(monkeypatch, capsys, tmp_path):
         (["predict", task, queries, "--json", task], "task.safetensors holds the task; name another file by --json"),
         (["check", support, "--json", support], "few.csv holds the labelled examples; name another file by --json"),
         (["export", task, task], "task.safetensors holds the task; name another file by the second argument"),
+        (["adapt", "table", support, "--out", str(tmp_path)], "is a folder; name a file by --out."),
+        (["check", support, "--json", str(tmp_path)], "is a folder; name a file by --json."),
     ):
         code, _, error = run(monkeypatch, capsys, *words)
         assert code == 2

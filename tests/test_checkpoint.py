@@ -1,3 +1,4 @@
+import errno
 import pickle
 
 import pytest
@@ -69,12 +70,25 @@ def test_a_learner_is_no_memory(tmp_path):
 
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    message = (
+        f"^{tmp_path / 'a'} cannot be written \\(No space left on device\\); make room or way for it, or name another"
+    )
+    with pytest.raises(OSError, match=message):
         qs.save_learner(learner("maml"), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_whose_place_or_way_something_else_stands_is_named(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(IsADirectoryError, match="/folder is a folder, and a file was to be written there; name a file"):
+        qs.save_learner(learner("maml"), tmp_path / "folder")
+    with pytest.raises(OSError, match="/file/a cannot be written \\(.*\\); make room or way for it, or name another"):
+        qs.save_learner(learner("maml"), tmp_path / "file" / "a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_a_learner_inside_another_is_told_apart_too(tmp_path):

@@ -26,11 +26,13 @@ def json_option(what: str) -> typer.models.OptionInfo:
 
 
 def spare(file: Path | None, option: str, read: Mapping[str, Iterable[Path]]) -> None:
-    """Keeps what is read from being written over.
+    """Keeps what is read from being written over, and refuses what cannot be written before the work is done.
 
     Raises:
-        ValueError: The file to write is one of those.
+        ValueError: The file to write is one of those, or a folder.
     """
+    if file is not None and file.is_dir():
+        raise ValueError(f"{file} is a folder; name a file by {option}.")
     for what, paths in read.items():
         for path in paths:
             if file is not None and file.exists() and path.exists() and file.samefile(path):
