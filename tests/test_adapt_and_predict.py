@@ -282,6 +282,9 @@ def test_wrong_use_is_told_in_one_line_and_nothing_is_written(monkeypatch, capsy
     cases = [
         (["predict", "table", support], "what shall 'table' learn from, and what answer?"),
         (["predict", "tabel", support, support], "'tabel' is neither a learner that ships"),
+        (["predict", "gone.safetensors", support], "nor the folder of a run: there is no such file or folder."),
+        (["check", support, "--learner", support], "nor the folder of a run: it is a file."),
+        (["predict", "images", support, support], "few.csv is a file; needed a folder that holds one of pictures"),
         (["predict", "table", support, str(other), "--label", "kind"], "has no column 'ash'"),
         (["predict", "table", support, "none.csv", "--label", "kind"], "no such file: none.csv"),
         (["predict", "table", support, support, "--label", "sort"], "has no column 'sort'; it has kind, alcohol"),

@@ -133,6 +133,7 @@ def test_classes_are_told_that_are_empty_single_uneven_or_spelled_twice():
     assert found["spelling"].items == ("cat", "Cat ")
     assert of_classes({"cat": 9, "dog": 2}) == []
     assert [f.items for f in of_classes({"0": 2, "0.0": 2, "1": 2})] == [("0", "0.0")]
+    assert [(f.kind, f.items) for f in of_classes({"cat": 9})] == [("only", ("cat",))]
     assert [f.kind for f in of_classes({"cat": 10, "dog": 2})] == ["uneven"]
 
 
@@ -258,6 +259,15 @@ def test_pictures_are_compared_as_they_are_seen(tmp_path):
     (tmp_path / "same").mkdir()
     Image.open(tmp_path / "icons" / "left.png").save(tmp_path / "same" / "again.png", compress_level=1)
     assert told(check_pictures(tmp_path), "conflict") == [("icons/left.png", "same/again.png")]
+
+
+def test_pictures_within_folders_of_a_class_are_told(folder):
+    (folder / "d0" / "more").mkdir()
+    (folder / "d0" / "0.png").rename(folder / "d0" / "more" / "0.png")
+    (folder / "d1" / ".thumbs").mkdir()
+    (folder / "d1" / "0.png").rename(folder / "d1" / ".thumbs" / "0.png")
+    found = [(f.items, f.detail) for f in check_pictures(folder).findings]
+    assert found == [(("d0",), "1, such as d0/more/0.png")]
 
 
 def test_blank_pictures_are_not_nearly_the_same(folder):
@@ -450,6 +460,7 @@ def test_long_lists_are_cut_and_names_are_no_markup(monkeypatch, capsys, folder)
 
 
 def test_wrong_use_is_told_in_one_line_and_nothing_is_written(monkeypatch, capsys, tmp_path, folder):
+    (x, y), prices = far_apart(), np.array([*np.arange(29) + 0.5, "unsure"])
     cases = [
         ([str(tmp_path / "none.csv")], "no such file"),
         ([written(tmp_path / "few.csv", *far_apart()), "--label", "sort"], "has no column 'sort'"),
@@ -460,6 +471,9 @@ def test_wrong_use_is_told_in_one_line_and_nothing_is_written(monkeypatch, capsy
             "'tabel' is neither a learner that ships",
         ),
         ([written(tmp_path / "few.csv", *far_apart()), "--learner", "table-regression"], "tells numbers, and here are"),
+        ([written(tmp_path / "one.csv", x[:1], y[:1]), "--learner", "table-regression"], "tells numbers, and here are"),
+        ([written(tmp_path / "prices.csv", x, prices)], "column 'kind' of"),
+        ([written(tmp_path / "prices.csv", x, prices)], "prices.csv holds measures, and classes alone are checked."),
     ]
     for words, complaint in cases:
         code, _, err = run(monkeypatch, capsys, *words, "--json", str(tmp_path / "found.json"))

@@ -22,7 +22,7 @@ from quickstudy.commands import options
 from quickstudy.commands import train as commands_train
 from quickstudy.commands.compare import methods_of
 from quickstudy.methods.transfer.fine_tune import FineTune
-from quickstudy.runs import open_run
+from quickstudy.runs import begin, describe, open_run
 
 TINY = ["--image-size", "16", "--steps", "3", "--batch", "2", "--queries", "2", "--validation-episodes", "4"]
 
@@ -162,6 +162,20 @@ def test_a_run_of_other_settings_or_one_that_is_there_is_not_overwritten(monkeyp
     assert quickstudy(monkeypatch, capfd, *again, "--resume")[0] == 0
 
 
+def test_a_folder_of_something_else_is_no_run_and_one_of_leftovers_is_empty(tmp_path):
+    (tmp_path / ".DS_Store").touch()
+    begin(tmp_path / "run", {"seed": 0}, resume=False)
+    with pytest.raises(ValueError, match="is not empty. Name another folder.$"):
+        begin(tmp_path, {"seed": 0}, resume=False)
+    with pytest.raises(ValueError, match="holds run, and no run to go on with. Name the folder of one, or another.$"):
+        begin(tmp_path, {"seed": 0}, resume=True)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".DS_Store").touch()
+    begin(tmp_path / "empty", {"seed": 0}, resume=False)
+    with pytest.raises(FileNotFoundError, match="no run in .*run.json: it is a file"):
+        describe(tmp_path / "run" / "run.json")
+
+
 @pytest.mark.parametrize(
     ("command", "place"), [("train", "quickstudy.commands.train.tune"), ("compare", "quickstudy.comparison.evaluate")]
 )
@@ -196,7 +210,8 @@ def test_wrong_input_is_one_line_and_leaves_nothing(monkeypatch, capfd, folder, 
     few = error("train", "maml", "--data", folder, "--ways", 2, "--queries", 15, *out)
     assert re.search(r"need 16 examples per class; '[a-l]' of", few)
     assert "no encoder 'vgg'" in error("train", "maml", "--encoder", "vgg", *out)
-    assert "no run in" in error("evaluate", tmp_path / "run")
+    assert "no run in" in (gone := error("evaluate", tmp_path / "run"))
+    assert "run: no such folder." in gone
     assert "no action 'delete'" in error("data", "delete")
     assert "which data to check?" in error("data", "check")
 

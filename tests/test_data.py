@@ -45,13 +45,24 @@ def test_a_truncated_picture_is_named(folder):
 
 def test_an_empty_class_and_an_empty_folder_are_named(folder, tmp_path_factory):
     (folder / "fox").mkdir()
-    with pytest.raises(ValueError, match="class 'fox' in .* has no .png or .jpg pictures"):
+    with pytest.raises(
+        ValueError, match=r"class 'fox' in .* has no pictures \(.png, .jpg, .* or .tiff\). Add some, or rem"
+    ):
+        qs.image_folder(folder)
+    (folder / "fox" / "red").mkdir()
+    (folder / "cat" / "0.png").rename(folder / "fox" / "red" / "0.png")
+    with pytest.raises(ValueError, match="They lie deeper, such as fox/red/0.png: move them up, or remove the folder"):
         qs.image_folder(folder)
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(ValueError, match="holds no class folders"):
         qs.image_folder(empty)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         qs.image_folder(empty / "nowhere")
+    (empty / ".DS_Store").touch()
+    with pytest.raises(ValueError, match="holds no class folders; needed .*/CLASS, each with pictures \\(.png, .jpg"):
+        qs.image_folder(empty)
+    with pytest.raises(ValueError, match=".DS_Store is a file; needed a folder that holds one of pictures \\(.png"):
+        qs.image_folder(empty / ".DS_Store")
 
 
 def test_a_class_with_too_few_pictures_is_named(folder):
@@ -65,6 +76,17 @@ def test_folders_named_train_val_and_test_are_the_split(folder, tmp_path_factory
         (root / part).mkdir()
         (folder / name).rename(root / part / name)
     assert [part.classes for part in image_folder_splits(root, size=32)] == [("cat",), ("dog",), ("emu",)]
+    (root / "val").rename(root / "validation")
+    with pytest.raises(ValueError, match="root0 has train and test, and no val; needed train, val and test, each with"):
+        image_folder_splits(root, size=32)
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path):
+    for name in ("train", "plane", "car", "ship", "bus"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "one.png")
+    parts = image_folder_splits(tmp_path, size=32)
+    assert sorted(name for part in parts for name in part.classes) == ["bus", "car", "plane", "ship", "train"]
 
 
 def test_a_split_has_every_class_once_and_keeps_groups_whole():

@@ -89,10 +89,20 @@ def test_pictures_are_read_from_folders_files_and_standard_input(folder, monkeyp
     assert [place[0].rsplit("/", 1)[-1] for place in queries.places] == ["b.jpg", "a.png", "b.jpg", "-"]
     assert queries.items[-1] == b"bytes"
     (folder / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty holds no .png or .jpg pictures"):
+    with pytest.raises(ValueError, match=r"empty holds no pictures \(.png, .jpg, .jpeg, .webp, .bmp, .tif or .tiff\)"):
         read_queries([str(folder / "empty")], "pictures", None, None)
     with pytest.raises(FileNotFoundError, match="no such picture or folder: none.png"):
         read_queries(["none.png"], "pictures", None, None)
+
+
+def test_pictures_that_lie_deeper_are_said_to_be_left_out(folder):
+    (folder / "few" / "dark" / "night").mkdir()
+    drawn(10).save(folder / "few" / "dark" / "night" / "a.png")
+    found = read_labelled(folder / "few", "pictures")
+    assert len(found.items) == 6
+    assert found.said.endswith(
+        f"; not read, as they lie deeper: 1, such as {folder / 'few' / 'dark' / 'night' / 'a.png'}"
+    )
 
 
 def test_a_run_learns_from_a_folder_of_pictures_and_answers_others(folder, monkeypatch, capsys):

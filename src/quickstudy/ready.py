@@ -85,9 +85,10 @@ def opened(learner: Any) -> Ready:
     if str(learner) in SHIPPED:
         return load(str(learner))
     if not Path(learner).is_dir():
+        there = "it is a file" if Path(learner).exists() else "there is no such file or folder"
         raise ValueError(
             f"{str(learner)!r} is neither a learner that ships with quickstudy ({', '.join(SHIPPED)}) nor the folder "
-            f"of a run. Train one with `quickstudy train --out`."
+            f"of a run: {there}. Train one with `quickstudy train --out`."
         )
     trained, setting, about = open_run(Path(learner))
     return of_run(trained, setting, about["method"], about.get("tuned", {}))

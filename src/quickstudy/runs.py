@@ -26,11 +26,17 @@ def begin(folder: Path, about: dict, *, resume: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; name a folder.")
-    if not folder.exists() or all(path.suffix == ".part" for path in folder.iterdir()):
+    held = [path for path in folder.iterdir() if not is_left_behind(path)] if folder.exists() else []
+    if not held:
         write_atomically(folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
         return
     if not resume:
-        raise ValueError(f"{folder} is not empty. Pass --resume to go on with the run in it, or name another folder.")
+        go_on = "Pass --resume to go on with the run in it, or name" if (folder / ABOUT).is_file() else "Name"
+        raise ValueError(f"{folder} is not empty. {go_on} another folder.")
+    if not (folder / ABOUT).is_file():
+        raise ValueError(
+            f"{folder} holds {held[0].name}, and no run to go on with. Name the folder of one, or another."
+        )
     before = describe(folder)
     for name, value in about.items():
         if before.get(name) != value:
@@ -42,6 +48,11 @@ def begin(folder: Path, about: dict, *, resume: bool) -> None:
         part.unlink(missing_ok=True)
 
 
+def is_left_behind(path: Path) -> bool:
+    """Whether a file is one that systems leave in folders, or a process that was killed while writing."""
+    return path.name.startswith(".") and path.is_file()
+
+
 def describe(folder: Path) -> dict:
     """What the run of a folder is.
 
@@ -51,7 +62,8 @@ def describe(folder: Path) -> dict:
     """
     path = folder / ABOUT
     if not path.is_file():
-        raise FileNotFoundError(f"no run in {folder}: it has no {ABOUT}. Train one with `quickstudy train --out`.")
+        why = "it is a file" if folder.is_file() else f"it has no {ABOUT}" if folder.is_dir() else "no such folder"
+        raise FileNotFoundError(f"no run in {folder}: {why}. Train one with `quickstudy train --out`.")
     try:
         about = json.loads(path.read_text())
         return about if isinstance(about, dict) else {}

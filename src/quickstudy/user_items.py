@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quickstudy.data.folder import class_files, is_picture
+from quickstudy.data.folder import READ, class_files, is_picture, nested
 from quickstudy.data.rows import RowsRead, label_column, read_rows, read_text
 from quickstudy.encoders.table import as_numbers, labels_of, meant
 from quickstudy.encoders.wrong_item import WrongItem
@@ -89,6 +89,8 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
         files = class_files(Path(path))
         labels = [name for name, members in files.items() for _ in members]
         said = f"{len(labels)} pictures of {len(files)} classes in {path}: {', '.join(files)}"
+        deeper = [file for name in files for file in nested(Path(path) / name)]
+        said += f"; not read, as they lie deeper: {len(deeper)}, such as {deeper[0]}" if deeper else ""
         pictures = [file for members in files.values() for file in members]
         return Labelled(pictures, np.array(labels), None, None, said, [*map(str, pictures)])
     rows = read_rows(path)
@@ -209,7 +211,7 @@ def pictures_of(name: str) -> Queries:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if is_picture(file))
         if not files:
-            raise ValueError(f"{path} holds no .png or .jpg pictures.")
+            raise ValueError(f"{path} holds no pictures ({READ}).")
         inner = [file.relative_to(path).parts for file in files]
         labels, names = [p[0] if len(p) > 1 else None for p in inner], [*map(str, files)]
         return Queries(files, [(one, None) for one in names], labels, names)

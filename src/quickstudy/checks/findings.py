@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from quickstudy.checks.labels import LeftOut, doubtful, of_others
+from quickstudy.data.folder import READ
 from quickstudy.encoders.table import meant
 from quickstudy.ready import Ready
 
@@ -33,10 +34,12 @@ class Kind(NamedTuple):
 
 KINDS = {
     "broken": Kind("cannot be read", "Remove them, or save them again."),
-    "unread": Kind("pictures of a kind that is not read", "Save them as .png or .jpg."),
+    "unread": Kind("pictures of a kind that is not read", f"Save them as {READ}."),
+    "nested": Kind("pictures in folders within a class's folder, which are not read", "Move them up."),
     "blank": Kind("rows without any value", "Fill them in, or remove them."),
     "unlabelled": Kind("rows without a label", "Label them, or remove them."),
     "empty": Kind("classes without examples", "Add some, or remove the folder."),
+    "only": Kind("a single class", "Add examples of another: there is nothing to tell apart."),
     "single": Kind("classes with one example", "Add others: all that is known of such a class hangs on it."),
     "uneven": Kind("uneven classes", "Add examples of the small ones, or leave some of the large ones out."),
     "spelling": Kind(
@@ -118,6 +121,7 @@ def of_classes(counts: Mapping[str, int]) -> list[Finding]:
     found = [Finding("empty", (name,), (name,)) for name, count in counts.items() if not count]
     found += [Finding("single", (name,), (name,)) for name, count in counts.items() if count == 1]
     filled = {name: count for name, count in counts.items() if count}
+    found += [Finding("only", (name,), (name,)) for name in filled if len(filled) == 1]
     if filled and max(filled.values()) >= UNEVEN * min(filled.values()):
         ends = tuple(end(filled, key=lambda name: filled[name]) for end in (max, min))
         found.append(

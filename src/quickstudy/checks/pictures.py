@@ -23,7 +23,7 @@ from quickstudy.checks.findings import (
     with_doubts,
 )
 from quickstudy.data.files import as_seen
-from quickstudy.data.folder import class_folders, is_picture
+from quickstudy.data.folder import class_folders, is_picture, nested
 from quickstudy.ready import opened
 
 SIDE = 16
@@ -66,7 +66,7 @@ def check_pictures(folder: str | Path, learner: Any = None) -> Checked:
     """What is wrong with the pictures of a folder of class folders.
 
     Args:
-        folder: Holds a folder per class, with .png or .jpg files.
+        folder: Holds a folder per class, with pictures of the kinds that are read.
         learner: Of pictures, that is to say which labels it doubts: "images", "handwriting", a `Ready` one or the
             folder of a run. None: no labels are doubted.
 
@@ -88,6 +88,10 @@ def check_pictures(folder: str | Path, learner: Any = None) -> Checked:
                 findings.append(Finding("broken", (item,), (label,), str(error).rstrip(".")))
         elif path.suffix.lower() in Image.registered_extensions():
             findings.append(Finding("unread", (item,), (label,)))
+    for one in classes:
+        if deeper := nested(one):
+            detail = f"{len(deeper)}, such as {deeper[0].relative_to(folder)}"
+            findings.append(Finding("nested", (one.name,), (one.name,), detail))
     items, labels, contents = (
         [getattr(picture, name) for picture in pictures] for name in ("item", "label", "content")
     )

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.text import Text
 
@@ -16,7 +17,8 @@ from quickstudy.checks.rows import check_rows
 from quickstudy.commands.console import json_option, out, spare, write_json
 from quickstudy.commands.tasks import Column, Label
 from quickstudy.data.rows import RowsRead, label_column, read_rows
-from quickstudy.encoders.table import as_numbers
+from quickstudy.encoders.table import as_numbers, labels_of, strays
+from quickstudy.numbers_told import look_like_measures, tells_numbers
 from quickstudy.ready import opened
 from quickstudy.user_items import CONTENT, check_columns, content_column, without_unnamed
 
@@ -79,18 +81,37 @@ def check_command(
 def check_file(path: Path, label: str | None, column: str | None, learner: str | None) -> tuple[str, str, Checked]:
     """What the examples of a file are, what doubts their labels, and what was found."""
     rows = read_rows(path)
-    kind = guessed(rows, label, column) if learner is None else opened(learner).inputs.kind
+    ready = None if learner is None else opened(learner)
+    if ready is not None and tells_numbers(ready):
+        raise ValueError(f"{learner!r} tells numbers, and here are classes to be checked; pass a learner of these.")
+    kind = guessed(rows, label, column) if ready is None else ready.inputs.kind
     learner = learner or {"texts": "text", "molecules": "molecules", "rows": "table"}[kind]
     if kind not in CONTENT:
         check_columns(kind, label, column)
         label = label_column(rows, label, path)
+        refuse_measures(rows, label, path)
         rows, unnamed = without_unnamed(rows, label)
         left_out = "; left out: a column without a name" if unnamed else ""
         return f"rows, labelled by column {label!r}{left_out}", learner, check_rows(rows, label, learner)
     column = content_column(rows, kind, column, label, path)
     label = label_column(rows, label, path, column)
+    refuse_measures(rows, label, path)
     checked = check_items(rows.column(column).tolist(), rows.column(label).tolist(), learner)
     return f"{kind} in column {column!r}, labelled by column {label!r}", learner, checked
+
+
+def refuse_measures(rows: RowsRead, label: str, path: Path) -> None:
+    """Refuses labels that are numbers to be learned as such, of which nothing can be checked.
+
+    Raises:
+        ValueError: Such labels.
+    """
+    known = np.array([name for name in labels_of(rows.column(label)) if name is not None])
+    if look_like_measures(np.delete(known, strays(known))):
+        raise ValueError(
+            f"column {label!r} of {path} holds measures, and classes alone are checked. Name another column by "
+            f"--label, or write names of classes in their place."
+        )
 
 
 def guessed(rows: RowsRead, label: str | None, column: str | None) -> str:

@@ -109,6 +109,7 @@ def predict_command(
         label = label or getattr(fitted, "label_name_", None)
     else:
         if len(files) < 2:
+            opened(learner)  # which may be what is wrong
             raise ValueError(f"what shall {learner!r} learn from, and what answer? Name SUPPORT and QUERY files.")
         fitted, examples = learned(learner, Path(files[0]), label, column)
         queries, columns, label = files[1:], examples.columns, examples.label

@@ -9,7 +9,9 @@ import torch
 from quickstudy.data.files import read_image
 from quickstudy.data.labelled import LabelledData, refuse_shared
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+READ = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+"""The kinds of pictures that are read, in words."""
 SPLITS = ("train", "val", "test")
 
 
@@ -17,13 +19,13 @@ def image_folder(folder: str | Path, *, size: int = 84, colour: bool = True) -> 
     """The pictures of a folder of class folders, in memory.
 
     Args:
-        folder: Holds a folder per class, with .png or .jpg files.
+        folder: Holds a folder per class, with pictures of `SUFFIXES`.
         size: Height and width that pictures are resized to, in pixels.
         colour: Three channels; otherwise one grey channel.
 
     Raises:
         FileNotFoundError: No such folder.
-        ValueError: No class folders, a class without pictures, or a file that is no picture.
+        ValueError: A file, no class folders, a class without pictures, or a file that is no picture.
     """
     files = class_files(Path(folder))
     members = [file for pictures in files.values() for file in pictures]
@@ -37,10 +39,16 @@ def class_files(folder: Path) -> dict[str, list[Path]]:
     files = {path.name: sorted(p for p in path.iterdir() if is_picture(p)) for path in class_folders(folder)}
     for name, pictures in files.items():
         if not pictures:
-            raise ValueError(
-                f"class {name!r} in {folder} has no .png or .jpg pictures. Add some, or remove the folder."
-            )
+            deeper = [path.relative_to(folder) for path in nested(folder / name)]
+            do = f"They lie deeper, such as {deeper[0]}: move them up" if deeper else "Add some"
+            raise ValueError(f"class {name!r} in {folder} has no pictures ({READ}). {do}, or remove the folder.")
     return files
+
+
+def nested(folder: Path) -> list[Path]:
+    """The pictures in folders within the folder of a class, which are not read."""
+    inner = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(path for one in inner for path in one.rglob("*") if is_picture(path))
 
 
 def is_picture(path: Path) -> bool:
@@ -50,11 +58,13 @@ def is_picture(path: Path) -> bool:
 
 def class_folders(folder: Path) -> list[Path]:
     """The folders of a folder, one for each class; errors are those of `image_folder`."""
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file; needed a folder that holds one of pictures ({READ}) for each class.")
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}.")
     found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not found:
-        raise ValueError(f"{folder} holds no class folders; needed {folder}/CLASS/*.png or *.jpg.")
+        raise ValueError(f"{folder} holds no class folders; needed {folder}/CLASS, each with pictures ({READ}).")
     return found
 
 
@@ -64,11 +74,18 @@ def image_folder_splits(
     """Meta-train, meta-validation and meta-test classes: of `folder/train|val|test/CLASS`, else drawn 60:20:20.
 
     Raises:
-        ValueError: Besides those of `image_folder`, a class in two of the three.
+        ValueError: Besides those of `image_folder`, a class in two of the three, or one or two of these folders alone.
     """
     folder = Path(folder)
     parts: tuple[LabelledData, ...]
-    if all((folder / part).is_dir() for part in SPLITS):
+    there = [part for part in SPLITS if (folder / part).is_dir()]
+    lacking = [part for part in SPLITS if part not in there]
+    if there and lacking and all(nested(folder / part) for part in there):
+        raise ValueError(
+            f"{folder} has {' and '.join(there)}, and no {' and no '.join(lacking)}; needed train, val and test, each "
+            f"with folders of classes, or folders of classes alone, which are split for you."
+        )
+    if not lacking:
         parts = tuple(image_folder(folder / part, size=size, colour=colour) for part in SPLITS)
     else:
         parts = image_folder(folder, size=size, colour=colour).split(0.6, 0.2, 0.2, seed=seed)
