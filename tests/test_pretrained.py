@@ -1,5 +1,6 @@
 """Encoders that bring knowledge; none of their tests needs the internet."""
 
+import math
 import sys
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import nn
 
 from quickstudy.encoders.background import Background, MoleculeFeatures
 from quickstudy.encoders.kept import Kept
-from quickstudy.encoders.molecules import BITS, DESCRIPTORS, MoleculeEncoder, readable
+from quickstudy.encoders.molecules import BITS, DESCRIPTORS, LARGE, MoleculeEncoder, information, readable
 from quickstudy.encoders.pictures import PictureEncoder
 from quickstudy.encoders.pretrained import Pretrained
 from quickstudy.encoders.texts import TextEncoder
@@ -170,6 +171,25 @@ def test_molecules_are_counts_of_fragments_and_descriptors(compounds):
     place = BITS + [name for name, _ in descList].index("MolWt")
     assert ethanol[place] == pytest.approx(np.log1p(MolWt(MolFromSmiles("CCO"))), rel=1e-5)
     assert torch.isfinite(compounds(["[Na+].[Cl-]", "[H][H]", "[H+]", "*"])).all()  # some have no heavy atom
+
+
+def test_the_information_of_a_large_molecule_is_that_of_its_characteristic_polynomial(compounds):
+    from rdkit.Chem import MolFromSmiles
+    from rdkit.Chem.GraphDescriptors import AvgIpc, Ipc
+
+    atoms = LARGE + 50
+    alkane = MolFromSmiles("C" * atoms)  # a path, whose coefficients count its matchings
+    counts = np.array([float(math.comb(atoms - k, k)) for k in range(atoms // 2 + 1)])
+    bits = -(counts / counts.sum() * np.log2(counts / counts.sum())).sum()
+    assert information(alkane, average=True) == pytest.approx(bits, rel=1e-6)
+    assert information(alkane, average=False) == pytest.approx(bits * counts.sum(), rel=1e-6)
+    aspirin = MolFromSmiles("CC(=O)Oc1ccccc1C(=O)O")
+    assert (information(aspirin, average=False), information(aspirin, average=True)) == (Ipc(aspirin), AvgIpc(aspirin))
+
+
+def test_of_a_large_molecule_the_polynomial_is_not_had_from_rdkit(compounds, monkeypatch):
+    monkeypatch.setattr("rdkit.Chem.Graphs.CharacteristicPolynomial", None)
+    assert torch.isfinite(compounds(["C" * (LARGE + 1)])).all()
 
 
 def test_molecules_that_can_be_read_are_told_apart_from_the_others(compounds):

@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.stats import entropy
 from torch import Tensor
 
 from quickstudy.encoders.kept import Kept
@@ -14,6 +16,8 @@ from quickstudy.encoders.wrong_item import WrongItem
 
 BITS, RADIUS, DESCRIPTORS = 2048, 2, 217
 """Of the fingerprint, its length and radius; and the number of RDKit's descriptors."""
+LARGE = 200
+"""Atoms above which the characteristic polynomial is not RDKit's: that takes a time of their fourth power."""
 
 
 def readable(molecules: Sequence[str]) -> Int[Tensor, " readable"]:
@@ -46,7 +50,8 @@ class MoleculeEncoder:
             raise ImportError("molecules need RDKit: pip install 'quickstudy[molecules]'.") from None
         RDLogger.DisableLog("rdApp.*")  # pyright: ignore[reportAttributeAccessIssue]
         self.fingerprints = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
-        self.descriptors = [compute for _, compute in Descriptors.descList]
+        quick = {"Ipc": partial(information, average=False), "AvgIpc": partial(information, average=True)}
+        self.descriptors = [quick.get(name) or compute for name, compute in Descriptors.descList]
         self.kept = Kept(self._embed)
 
     def __reduce__(self) -> tuple[type, tuple]:
@@ -75,6 +80,29 @@ class MoleculeEncoder:
             told = np.array([[told_by(compute, m) for compute in self.descriptors] for m in molecules], float)
         told = np.nan_to_num(told, nan=0, posinf=0, neginf=0)
         return torch.from_numpy(np.concatenate([counts, np.sign(told) * np.log1p(np.abs(told))], 1)).float()
+
+
+def information(molecule: Any, average: bool) -> float:
+    """RDKit's Ipc and AvgIpc: the information content of the coefficients of a molecule's characteristic polynomial.
+
+    Bonchev & Trinajstic (1977), eqs. 6 and 7. https://doi.org/10.1063/1.434593
+
+    The coefficients of a large molecule are interpolated from values on the unit circle, where these are products over
+    eigenvalues: errors are then small beside the coefficients' sum.
+    """
+    from rdkit.Chem import GetAdjacencyMatrix
+    from rdkit.Chem.GraphDescriptors import Ipc
+
+    if molecule.GetNumAtoms() <= LARGE:
+        return Ipc(molecule, avg=average)
+    roots = np.linalg.eigvalsh(GetAdjacencyMatrix(molecule).astype(float))
+    circle = np.exp(2j * np.pi * np.arange(len(roots) + 1) / (len(roots) + 1))
+    with np.errstate(divide="ignore", over="ignore"):
+        logs = np.log(circle[:, None] - roots).sum(1)
+        scale = logs.real.max()
+        coefficients = np.abs(np.fft.ifft(np.exp(logs - scale)))
+        total = 1.0 if average else np.exp(scale) * coefficients.sum()
+    return float(entropy(coefficients, base=2) * total)
 
 
 def told_by(descriptor: Callable[[Any], int | float], molecule: Any) -> int | float:
