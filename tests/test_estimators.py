@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from torch import nn
 
 import quickstudy as qs
 from quickstudy import estimator_inputs
+from quickstudy.allocator import free_memory
 from quickstudy.catalogue import Setting, build
 from quickstudy.conformal import sets, share_less_unlike, unlike_of
 from quickstudy.inputs import pixels
@@ -332,3 +334,34 @@ def test_a_frame_may_hold_numbers_and_dates():
     assert qs.FewShotClassifier("table").fit(frame, list("abab")).predict(frame).tolist() == list("abab")
     with pytest.raises(ValueError, match="Expected"):  # scikit-learn's own words for a single column
         qs.FewShotClassifier("table").fit(frame["size"], list("abab"))
+
+
+def test_more_examples_than_there_is_memory_for_are_refused(monkeypatch):
+    x, y = load_iris(return_X_y=True)
+    few = qs.FewShotClassifier().fit(x[::15], y[::15])
+    monkeypatch.setattr(estimator_inputs, "free_memory", lambda: 100 * 12 * 8 * 8 * 100)
+    message = (
+        r"^150 examples need about 0\.0 GiB of memory to learn from, and 0\.0 GiB are free, enough for 100\. Pass f"
+    )
+    with pytest.raises(ValueError, match=message):
+        qs.FewShotClassifier().fit(x, y)
+    with pytest.raises(ValueError, match=message):
+        qs.FewShotRegressor().fit(x, y)
+    with pytest.raises(ValueError, match="^160 examples need"):
+        few.partial_fit(x, y)
+    assert qs.FewShotClassifier().fit(x[::2], y[::2]).score(x, y) > 0.9
+    qs.FewShotClassifier(qs.PrototypicalNetwork(nn.Identity())).fit(x, y)  # which keeps none of them
+    monkeypatch.setattr(estimator_inputs, "free_memory", lambda: None)  # nobody can tell
+    qs.FewShotRegressor().fit(x, y)
+
+
+def test_many_classes_of_one_example_are_learned_without_a_warning():
+    x = np.arange(30.0)[:, None]
+    assert len(qs.FewShotClassifier(qs.PrototypicalNetwork(nn.Identity())).fit(x, x[:, 0].astype(int)).classes_) == 30
+
+
+def test_free_memory_is_a_number_where_linux_tells(monkeypatch):
+    monkeypatch.setattr("quickstudy.allocator.Path.read_text", lambda path: "MemTotal: 9 kB\nMemAvailable:    3 kB\n")
+    assert free_memory() == 3072
+    monkeypatch.setattr("quickstudy.allocator.Path.read_text", lambda path: Path("/nowhere/at/all").read_bytes())
+    assert free_memory() is None

@@ -1,19 +1,25 @@
 """What users hand to estimators, in the form that scikit-learn wants it in, and that learners take."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from quickstudy.allocator import free_memory
 from quickstudy.contract import MetaLearner
+from quickstudy.methods.bayesian.deep_kernel_mixture import DeepKernelMixture
 from quickstudy.shipped import SHIPPED
 
 AT_ONCE = 512
 """Queries that are asked for at a time."""
+MATRICES = 8
+"""Of numbers for each pair of examples, that a kernel of a mixture takes at once while it learns, as measured."""
 
 
 def checked(estimator: BaseEstimator, kind: str, X: Any, **how: Any) -> Any:
@@ -38,6 +44,34 @@ def checked(estimator: BaseEstimator, kind: str, X: Any, **how: Any) -> Any:
         ensure_all_finite="allow-nan" if kind == "rows" else True,
         allow_nd=kind == "arrays",
     )
+
+
+def check_classes(y: np.ndarray) -> None:
+    """Refuses labels that are no classes; that there are many of one example each is as it should be.
+
+    Raises:
+        ValueError: Such labels.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%", UserWarning)
+        check_classification_targets(y)
+
+
+def check_room(learner: MetaLearner, x: Tensor) -> None:
+    """Refuses more examples than there is memory for, where a learner keeps a number for each pair of them.
+
+    Raises:
+        ValueError: They are too many.
+    """
+    free = free_memory()
+    if free is None or not isinstance(learner, DeepKernelMixture):
+        return
+    each = MATRICES * learner.kernels * x.element_size()  # bytes for a pair
+    if len(x) ** 2 * each > free:
+        raise ValueError(
+            f"{len(x):,} examples need about {len(x) ** 2 * each / 2**30:,.1f} GiB of memory to learn from, and "
+            f"{free / 2**30:,.1f} GiB are free, enough for {int((free / each) ** 0.5):,}. Pass fewer, such as a sample."
+        )
 
 
 def parts(learner: MetaLearner, x: Tensor) -> Sequence[Tensor]:

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.distributions import Distribution
@@ -14,7 +13,7 @@ from torch.distributions import Distribution
 from quickstudy.confidence import check_share
 from quickstudy.conformal import Own, of_own, sets, share_less_unlike, unlike_seen
 from quickstudy.contract import Examples
-from quickstudy.estimator_inputs import checked, parts, told_of_gaps
+from quickstudy.estimator_inputs import check_classes, check_room, checked, parts, told_of_gaps
 from quickstudy.more_examples import Curve, more_examples
 from quickstudy.none_of_these import predicted_and_seen
 from quickstudy.ready import opened
@@ -85,11 +84,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
         Raises:
             ValueError: Labels of another number than examples, a single class, or more than the learner was built for;
-                or a learner of numbers.
+                more examples than there is memory for; or a learner of numbers.
         """
         self.ready_ = opened(self.learner)
         X, y = checked(self, self.ready_.inputs.kind, X, y=y, reset=True)
-        check_classification_targets(y)
+        check_classes(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"there is nothing to tell apart: all examples are of one class, {self.classes_[0]}.")
@@ -115,7 +114,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
                 "a task from a file holds no examples, to which more could be added; fit all of them anew."
             )
         X, y = checked(self, self.ready_.inputs.kind, X, y=y, reset=False)
-        check_classification_targets(y)
+        check_classes(y)
         if (y.dtype.kind in "biuf") != (self.classes_.dtype.kind in "biuf"):
             raise ValueError(f"labels so far are such as {self.classes_[0]}; {y[0]} is of another kind.")
         before, numbers = self.support_
@@ -125,6 +124,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _adapt(self, x: Tensor, numbers: Tensor) -> "FewShotClassifier":
         learner, classes = self.ready_.learner, len(self.classes_)
+        check_room(learner, x)
         self.calibration_ = self.ready_.calibration(classes, len(x) / classes)
         self.support_, self.own_ = (x, numbers), None
         with torch.no_grad():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from quickstudy.contract import Examples
 from quickstudy.encoders.table import mean_and_scale
-from quickstudy.estimator_inputs import checked, parts, told_of_gaps
+from quickstudy.estimator_inputs import check_room, checked, parts, told_of_gaps
 from quickstudy.ready import opened
 
 
@@ -59,7 +59,7 @@ class FewShotRegressor(RegressorMixin, BaseEstimator):
 
         Raises:
             TypeError: A learner that classifies.
-            ValueError: As many numbers as examples are needed, and others came.
+            ValueError: As many numbers as examples are needed, and others came; or there is no memory for so many.
         """
         self.ready_ = opened(self.learner)
         X, y = checked(self, self.ready_.inputs.kind, X, y=y, reset=True, y_numeric=True)
@@ -67,6 +67,7 @@ class FewShotRegressor(RegressorMixin, BaseEstimator):
         self.mean_, self.scale_ = mean_and_scale(y)
         self.encode_ = self.ready_.inputs.fit(X)
         x = self.encode_(X)
+        check_room(self.ready_.learner, x)
         target = torch.as_tensor((y - self.mean_) / self.scale_, dtype=x.dtype)[:, None]
         with torch.no_grad():
             self.memory_ = self.ready_.learner.adapt(Examples(x[None], target[None]))
