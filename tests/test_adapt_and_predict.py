@@ -359,8 +359,11 @@ def made(path, *lines: str) -> str:
 def test_a_cell_that_is_no_number_is_told_by_file_row_line_and_column(monkeypatch, capsys, tmp_path):
     good = made(tmp_path / "good.csv", "price,size,kind", "1.5,1,a", "2.5,2,a", "3.5,3,b", "4.5,4,b")
     bad = made(tmp_path / "bad.csv", "price,size,kind", "1.5,1,a", "", '"1,234",2,a', "3.5,3,b", "4.5,4,b")
-    why = "bad.csv, row 2 (line 4), column 'price': '1,234' is no number, and"
-    for words, more in (((bad, good), "others in its column are."), ((good, bad), "the support set has numbers in")):
+    why = "bad.csv, row 2 (line 4), column 'price': '1,234'"
+    for words, more in (
+        ((bad, good), "may be read as different numbers. Write it with a point, and nothing between thousands; or if"),
+        ((good, bad), "is no number, and the support set has numbers in its column. Write one, or leave the row out."),
+    ):
         code, _, err = run(monkeypatch, capsys, "predict", "table", *words)
         assert (code, f"{why} {more}" in err.replace("\n", " ")) == (2, True), err
     gaps = made(tmp_path / "gaps.csv", "price,size,kind", "1.5,n/a,a", "2.5,2,a", "3.5,3,b", "Unknown,4,b")

@@ -52,6 +52,7 @@ def test_queries_are_rows_lines_or_standard_input(tmp_path, monkeypatch):
     assert found.items == ["one", "two", "three", "four", "five"]
     assert found.places == [(table, 1), (table, 2), (lines, 1), (lines, 3), ("-", 1)]
     assert found.labels == ["x", "y", None, None, None]
+    assert found.called[1::3] == [f"{table}, row 2 (line 3)", "standard input, line 1"]
     compounds = written(tmp_path / "a.smi", "CCO ethanol\nCCN\n")
     assert read_queries([compounds], "molecules", None, None).items == ["CCO", "CCN"]
     with pytest.raises(FileNotFoundError, match="no such file: none.txt"):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quickstudy.data.folder import READ, class_files, is_picture, nested
-from quickstudy.data.rows import RowsRead, label_column, read_rows, read_text
+from quickstudy.data.rows import RowsRead, label_column, read_rows, read_text, shown
 from quickstudy.encoders.table import as_numbers, labels_of, meant
 from quickstudy.encoders.wrong_item import WrongItem
 
@@ -227,7 +227,7 @@ def rows_of(name: str, kind: str, columns: list[str] | None, label: str | None) 
             raise FileNotFoundError(f"no such file: {name}.")
         lines = {number: line for number, line in enumerate(read_text(name).split("\n"), 1) if line.strip()}
         items = [line.split()[0] if kind == "molecules" else line for line in lines.values()]
-        called = [f"{name}, line {number}" for number in lines]
+        called = [f"{shown(name)}, line {number}" for number in lines]
         return Queries(items, [(name, number) for number in lines], [None] * len(items), called)
     rows = read_rows(name)
     if kind != "rows" and columns is None:

@@ -35,7 +35,10 @@ class Kind(NamedTuple):
 KINDS = {
     "broken": Kind("cannot be read", "Remove them, or save them again."),
     "unread": Kind("pictures of a kind that is not read", f"Save them as {READ}."),
-    "nested": Kind("pictures in folders within a class's folder, which are not read", "Move them up."),
+    "nested": Kind(
+        "pictures in folders within a class's folder, which are not read",
+        "Move them up, or name the folder of the classes.",
+    ),
     "blank": Kind("rows without any value", "Fill them in, or remove them."),
     "unlabelled": Kind("rows without a label", "Label them, or remove them."),
     "empty": Kind("classes without examples", "Add some, or remove the folder."),

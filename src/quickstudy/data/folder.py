@@ -80,7 +80,7 @@ def image_folder_splits(
     parts: tuple[LabelledData, ...]
     there = [part for part in SPLITS if (folder / part).is_dir()]
     lacking = [part for part in SPLITS if part not in there]
-    if there and lacking and all(nested(folder / part) for part in there):
+    if there and lacking and all(class_folders_alone(folder / part) for part in there):
         raise ValueError(
             f"{folder} has {' and '.join(there)}, and no {' and no '.join(lacking)}; needed train, val and test, each "
             f"with folders of classes, or folders of classes alone, which are split for you."
@@ -90,6 +90,11 @@ def image_folder_splits(
     else:
         parts = image_folder(folder, size=size, colour=colour).split(0.6, 0.2, 0.2, seed=seed)
     return named_splits(parts, folder.name)
+
+
+def class_folders_alone(folder: Path) -> bool:
+    """Whether a folder holds folders, and no pictures beside them."""
+    return any(path.is_dir() for path in folder.iterdir()) and not any(map(is_picture, folder.iterdir()))
 
 
 def named_splits(parts: Sequence[LabelledData], name: str) -> tuple[LabelledData, LabelledData, LabelledData]:

@@ -42,7 +42,7 @@ class RowsRead(NamedTuple):
     def called(self, path: str | Path) -> list[str]:
         """What to call each row of the file in an error: by its number below the names, and by its line."""
         lines = [f" (line {line})" for line in self.lines] if self.lines else [""] * len(self.values)
-        return [f"{path}, row {number}{line}" for number, line in enumerate(lines, 1)]
+        return [f"{shown(path)}, row {number}{line}" for number, line in enumerate(lines, 1)]
 
     def like(self, names: list[str], what: str) -> np.ndarray:
         """The values of these columns, in this order.
@@ -82,8 +82,13 @@ def read_rows(path: str | Path) -> RowsRead:
         if not len(read.values):
             raise ValueError("it has no rows")
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"{'standard input' if name == '-' else name} cannot be read as rows: {error}.") from None
+        raise ValueError(f"{shown(path)} cannot be read as rows: {error}.") from None
     return read
+
+
+def shown(path: str | Path) -> str:
+    """What to call a file in an error."""
+    return "standard input" if str(path) == "-" else str(path)
 
 
 def read_text(path: str | Path) -> str:
@@ -96,8 +101,7 @@ def read_text(path: str | Path) -> str:
     try:
         return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
     except UnicodeDecodeError:
-        name = "standard input" if str(path) == "-" else path
-        raise ValueError(f"{name} is no text in UTF-8; save it again as that (in Excel: CSV UTF-8).") from None
+        raise ValueError(f"{shown(path)} is no text in UTF-8; save it again as that (in Excel: CSV UTF-8).") from None
 
 
 def from_csv(text: str, delimiter: str | None = None) -> RowsRead:

@@ -70,8 +70,11 @@ class TableEncoder:
         """
         for column in range(rows.shape[1]):
             for row in strays(rows[:, column])[:1]:
-                said = "is no number, and others in its column are. Write one, or nothing; or if these are names, "
-                raise WrongItem(row, f"{rows[row, column]!r} {said}add a letter to all.", column)
+                value = rows[row, column]
+                why = "is no number, and others in its column are. Write one, or nothing"
+                if MISWRITTEN.fullmatch(str(value)):
+                    why = "may be read as different numbers. Write it with a point, and nothing between thousands"
+                raise WrongItem(row, f"{value!r} {why}; or if these are names, add a letter to all.", column)
         return cls([fitted(rows[:, place]) for place in range(rows.shape[1])])
 
     def __call__(self, rows: np.ndarray) -> Float64[Tensor, "row d"]:
