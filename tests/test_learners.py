@@ -212,3 +212,44 @@ def test_padding_behind_a_mask_changes_nothing(name):
     torch.testing.assert_close(
         answer(one, episodes), answer(one, qs.Episodes(support, episodes.query)), rtol=1e-3, atol=1e-4
     )
+
+
+PROTOTYPES = [
+    *("protonet", "protonet-batch", "protonet-task", "protonet-resnet12", "matching", "matching-full-context"),
+    *("relation", "mahalanobis", "feat", "proto-maml", "cnaps", "cnp", "anp"),
+    *("linear-probe", "good-embedding", "simpleshot", "simpleshot-conv4", "meta-baseline", "transductive-fine-tune"),
+]
+"""Learners that compare a query with what is remembered of each class."""
+
+
+def lacking_a_class(name: str, masked: bool) -> qs.Episodes:
+    """Tasks whose class 1 is shown in no example, and is asked for; among the queries there are extreme ones."""
+    episodes = episodes_for(name)
+    support, query = episodes.support, episodes.query
+    shown = support.y != 1
+    support = dataclasses.replace(support, mask=shown) if masked else cut(support, shown[0])
+    scales = torch.tensor([1.0, 0.0, -1.0, 5.0])[torch.arange(query.x.shape[1]) % 4]
+    return qs.Episodes(support, dataclasses.replace(query, x=query.x * scales.view(-1, *[1] * (query.x.ndim - 2))))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.regression])
+def test_a_class_without_examples_breaks_nothing_and_is_never_the_nearest(name, masked):
+    if masked and ROWS[name].ordered:
+        pytest.skip("a sequence model reads its padding")
+    episodes, one = lacking_a_class(name, masked), learner(name)
+    logits = answer(one, episodes)
+    assert logits.isfinite().all()
+    if name in PROTOTYPES:
+        assert (logits[..., 1] < torch.stack([logits[..., 0], logits[..., 2]]).amin(0) - 50).all()
+    if ROWS[name].frozen:
+        return
+    one.train().loss(episodes).backward()
+    assert [k for k, p in one.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+def test_of_a_task_without_any_example_every_class_is_as_likely():
+    one = qs.PrototypicalNetwork(torch.nn.Identity())
+    support = qs.Examples(torch.ones(1, 2, 3), torch.tensor([[0, 1]]), 3, mask=torch.zeros(1, 2, dtype=torch.bool))
+    probs = one.predict(one.adapt(support), torch.randn(1, 4, 3)).probs
+    torch.testing.assert_close(probs, torch.full((1, 4, 3), 1 / 3))

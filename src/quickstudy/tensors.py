@@ -13,6 +13,9 @@ from torch.nn.functional import one_hot, softplus
 from quickstudy.contract import Episodes, Examples, MetaLearner, gaussian, uses_batch_statistics, valid
 from quickstudy.task_norm import TaskNorm, looks_at_support, measured_on, support_in_force
 
+ABSENT = 1e4
+"""Nats by which a class without support examples lies below the least likely of the others."""
+
 
 def per_task(encoder: nn.Module, x: Shaped[Tensor, "task example *x"]) -> Float[Tensor, "task example *d"]:
     """The encoder's outputs for every example of every task.
@@ -117,6 +120,36 @@ def class_means(z: Float[Tensor, "task support d"], support: Examples) -> Float[
     """The mean of each class's embeddings; zero for a class without examples."""
     member = (one_hot(support.y, number_of_ways(support)) * valid(support)[..., None]).to(z.dtype)  # [T, S, W]
     return member.mT @ z / member.sum(1).clamp(min=1)[..., None]
+
+
+def shown_classes(support: Examples) -> Bool[Tensor, "task way"]:
+    """Which classes have examples."""
+    return (one_hot(support.y, number_of_ways(support)) * valid(support)[..., None]).sum(1) > 0
+
+
+def only_shown(remembered: Float[Tensor, "task way *d"], support: Examples) -> Float[Tensor, "task way *d"]:
+    """What is remembered of each class; infinity of a class without examples, which lies as far as can be."""
+    return remembered.masked_fill(~_wide(shown_classes(support), remembered), torch.inf)
+
+
+def shown_in(remembered: Float[Tensor, "task way *d"]) -> tuple[Float[Tensor, "task way *d"], Bool[Tensor, "task way"]]:
+    """What `only_shown` made, with zero for infinity; and which classes had examples."""
+    missing = (remembered == torch.inf).flatten(2).all(-1)  # [T, W]
+    return remembered.masked_fill(_wide(missing, remembered), 0), ~missing
+
+
+def _wide(of_classes: Bool[Tensor, "task way"], like: Float[Tensor, "task way *d"]) -> Bool[Tensor, "task way *#d"]:
+    return of_classes[(..., *[None] * (like.ndim - 2))]
+
+
+def below_shown(logits: Float[Tensor, "task query way"], shown: Bool[Tensor, "task way"]) -> Tensor:
+    """The logits, with classes that had no examples far below the others: nothing speaks for them.
+
+    They are finite, so that gradients are, too, where such a class is asked for.
+    """
+    shown = shown[:, None]
+    lowest = logits.where(shown, logits.amax(-1, keepdim=True)).amin(-1, keepdim=True)
+    return logits.where(shown, lowest.detach() - ABSENT)
 
 
 def support_mean(z: Float[Tensor, "task support d"], support: Examples) -> Float[Tensor, "task 1 d"]:

@@ -7,7 +7,16 @@ from torch.distributions import Categorical
 from torch.nn.functional import scaled_dot_product_attention
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, negative_log_likelihood, valid
-from quickstudy.tensors import class_means, out_features, per_task, squared_distances, support_and_query
+from quickstudy.tensors import (
+    below_shown,
+    class_means,
+    only_shown,
+    out_features,
+    per_task,
+    shown_in,
+    squared_distances,
+    support_and_query,
+)
 
 
 class SetToSet(nn.Module):
@@ -51,26 +60,29 @@ class FEAT(MetaLearner):
         self.transform = SetToSet(out_features(encoder), dropout)
 
     def adapt(self, support: Examples) -> Float[Tensor, "task way d"]:
-        return self.transform(class_means(per_task(self.encoder, support.x), support))
+        return self._prototypes(per_task(self.encoder, support.x), support)
 
     def predict(self, memory: Float[Tensor, "task way d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
         return self._nearest(per_task(self.encoder, x), memory)
 
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         support, query = (self._embedded(examples) for examples in (episodes.support, episodes.query))
-        prototypes = self.transform(class_means(support.x, support))
-        nats = negative_log_likelihood(self._nearest(query.x, prototypes), query).mean()
+        nats = negative_log_likelihood(self._nearest(query.x, self._prototypes(support.x, support)), query).mean()
         return nats + self.contrast * self._contrast(support, query) if self.contrast else nats
 
     def _embedded(self, examples: Examples) -> Examples:
         return Examples(per_task(self.encoder, examples.x), examples.y, examples.ways, mask=valid(examples))
 
+    def _prototypes(self, z: Tensor, support: Examples) -> Tensor:
+        return only_shown(self.transform(class_means(z, support)), support)
+
     def _nearest(self, z: Tensor, prototypes: Tensor) -> Categorical:
-        return categorical(-squared_distances(z, prototypes) / self.temperature)
+        prototypes, shown = shown_in(prototypes)
+        return categorical(below_shown(-squared_distances(z, prototypes) / self.temperature, shown))
 
     def _contrast(self, support: Examples, query: Examples) -> Float[Tensor, ""]:
         both = support_and_query(Episodes(support, query))
         itself = torch.eye(both.y.shape[1], dtype=torch.bool, device=both.y.device)  # so that padding sees something
         sees = (both.y[:, :, None] == both.y[:, None]) & valid(both)[:, None] | itself
-        centres = class_means(self.transform(both.x, sees), both)
+        centres = only_shown(class_means(self.transform(both.x, sees), both), both)
         return negative_log_likelihood(self._nearest(both.x, centres), both).mean()

@@ -7,7 +7,7 @@ from torch.distributions import Categorical
 from torch.nn.functional import one_hot
 
 from quickstudy.contract import Examples, MetaLearner, categorical, valid
-from quickstudy.tensors import full_precision, number_of_ways, per_task
+from quickstudy.tensors import below_shown, full_precision, number_of_ways, only_shown, per_task, shown_in
 
 
 class Mahalanobis(MetaLearner):
@@ -44,13 +44,14 @@ class Mahalanobis(MetaLearner):
             share = n / (n + 1)  # lambda_k, the weight of a class's own covariance
             identity = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
             q = share * own + (1 - share) * whole + self.beta * identity  # Q_k: [T, W, D, D]
-            return {"mean": mean, "factor": torch.linalg.cholesky(q)}
+            return {"mean": only_shown(mean, support), "factor": torch.linalg.cholesky(q)}
 
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:
         with full_precision(per_task(self.encoder, x)) as z:  # [T, Q, D]
-            difference = z[:, None] - memory["mean"][:, :, None]  # [T, W, Q, D]
+            mean, shown = shown_in(memory["mean"])
+            difference = z[:, None] - mean[:, :, None]  # [T, W, Q, D]
             white = torch.linalg.solve_triangular(memory["factor"], difference.mT, upper=False)  # [T, W, D, Q]
-            return categorical(-0.5 * white.square().sum(2).mT)  # half the squared distance under Q_k
+            return categorical(below_shown(-0.5 * white.square().sum(2).mT, shown))  # half squared distances under Q_k
 
 
 def moments(

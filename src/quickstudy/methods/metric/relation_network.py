@@ -8,7 +8,16 @@ from torch.nn.functional import logsigmoid, one_hot
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.mlp import MLP
-from quickstudy.tensors import class_means, full_precision, number_of_ways, out_features, per_task
+from quickstudy.tensors import (
+    below_shown,
+    class_means,
+    full_precision,
+    number_of_ways,
+    only_shown,
+    out_features,
+    per_task,
+    shown_in,
+)
 
 
 class RelationNetwork(MetaLearner):
@@ -39,10 +48,10 @@ class RelationNetwork(MetaLearner):
 
     def adapt(self, support: Examples) -> Float[Tensor, "task way *d"]:
         z = per_task(self.encoder, support.x)  # [T, S, *D]
-        return class_means(z.flatten(2), support).unflatten(2, z.shape[2:])
+        return only_shown(class_means(z.flatten(2), support), support).unflatten(2, z.shape[2:])
 
     def predict(self, memory: Float[Tensor, "task way *d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        return categorical(logsigmoid(self._relations(memory, x)))
+        return categorical(below_shown(logsigmoid(self._relations(memory, x)), shown_in(memory)[1]))
 
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         """The mean squared error of the relation scores."""
@@ -56,7 +65,9 @@ class RelationNetwork(MetaLearner):
         self, memory: Float[Tensor, "task way *d"], x: Shaped[Tensor, "task query *x"]
     ) -> Float[Tensor, "task query way"]:
         z = per_task(self.encoder, x)  # [T, Q, *D]
-        pairs = torch.cat(torch.broadcast_tensors(memory[:, None], z[:, :, None]), 3)  # [T, Q, W, 2 D, ...]
+        pairs = torch.cat(
+            torch.broadcast_tensors(shown_in(memory)[0][:, None], z[:, :, None]), 3
+        )  # [T, Q, W, 2 D, ...]
         return per_task(self.relation, pairs.flatten(1, 2)).view(pairs.shape[:3])  # before the sigmoid
 
 

@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot, scaled_dot_product_attention
 
 from quickstudy.contract import Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.mlp import MLP
-from quickstudy.tensors import gaussian_outputs, number_of_ways, out_features, per_task
+from quickstudy.tensors import below_shown, gaussian_outputs, number_of_ways, out_features, per_task
 
 
 class AttentiveNeuralProcess(MetaLearner):
@@ -72,7 +72,9 @@ class AttentiveNeuralProcess(MetaLearner):
         r = self.out(read.unflatten(0, member.shape[:2]) * some).transpose(1, 2)  # [T, Q, W, hidden]
         both = torch.cat([z[:, :, None].expand(-1, -1, r.shape[2], -1), r], -1)
         out = per_task(self.g, both.flatten(0, 1)).unflatten(0, z.shape[:2])
-        return categorical(out[..., 0]) if self.targets is None else gaussian_outputs(out[:, :, 0], self.least_std)
+        if self.targets is not None:
+            return gaussian_outputs(out[:, :, 0], self.least_std)
+        return categorical(below_shown(out[..., 0], member.any(-1)))
 
     def _split(self, x: Tensor, ways: int) -> Tensor:
         """The heads apart, once for each way."""

@@ -7,7 +7,16 @@ from torch.distributions import Distribution
 
 from quickstudy.contract import Examples, MetaLearner, categorical
 from quickstudy.encoders.mlp import MLP
-from quickstudy.tensors import class_means, gaussian_outputs, out_features, per_task, support_mean
+from quickstudy.tensors import (
+    below_shown,
+    class_means,
+    gaussian_outputs,
+    only_shown,
+    out_features,
+    per_task,
+    shown_in,
+    support_mean,
+)
 
 
 class NeuralProcess(MetaLearner):
@@ -39,14 +48,15 @@ class NeuralProcess(MetaLearner):
         if self.targets is not None and support.ways is not None:
             raise TypeError(f"this neural process was built for {self.targets} targets, but the tasks have classes.")
         if self.targets is None:
-            return class_means(per_task(self.h, z), support)  # [T, W, R]
+            return only_shown(class_means(per_task(self.h, z), support), support)  # [T, W, R]
         r = per_task(self.h, torch.cat([z, support.y], -1))  # eq. 1
         return support_mean(r, support)  # eq. 2: [T, 1, R]
 
     def predict(self, memory: Float[Tensor, "task summary d"], x: Shaped[Tensor, "task query *x"]) -> Distribution:
-        z = per_task(self.encoder, x)[:, :, None].expand(-1, -1, memory.shape[1], -1)  # [T, Q, W, D]
-        r = memory[:, None].expand(-1, z.shape[1], -1, -1)
+        means, shown = shown_in(memory)
+        z = per_task(self.encoder, x)[:, :, None].expand(-1, -1, means.shape[1], -1)  # [T, Q, W, D]
+        r = means[:, None].expand(-1, z.shape[1], -1, -1)
         out = per_task(self.g, torch.cat([z, r], -1).flatten(0, 1)).unflatten(0, z.shape[:2])  # eq. 3
         if self.targets is None:
-            return categorical(out[..., 0])  # [T, Q, W]
+            return categorical(below_shown(out[..., 0], shown))  # [T, Q, W]
         return gaussian_outputs(out[:, :, 0], self.least_std)

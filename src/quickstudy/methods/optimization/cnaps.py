@@ -6,7 +6,16 @@ from torch.distributions import Categorical
 
 from quickstudy.contract import Examples, MetaLearner, categorical, valid
 from quickstudy.inner_loop import Weights, apply_weights
-from quickstudy.tensors import class_means, forbid_running_statistics, norm_parameters, out_features, per_task
+from quickstudy.tensors import (
+    below_shown,
+    class_means,
+    forbid_running_statistics,
+    norm_parameters,
+    only_shown,
+    out_features,
+    per_task,
+    shown_in,
+)
 
 
 class CNAPs(MetaLearner):
@@ -62,11 +71,13 @@ class CNAPs(MetaLearner):
         z = per_task(self.set_encoder, support.x)  # [T, S, D]
         film = self.film((z * exists).sum(1) / exists.sum(1))  # [T, 2 C]
         means = class_means(apply_weights(self.encoder, self._modulated(film), support.x), support)  # [T, W, D]
-        return {"film": film, "weight": means + self.weight(means), "bias": self.bias(means)[..., 0]}
+        weight = only_shown(means + self.weight(means), support)
+        return {"film": film, "weight": weight, "bias": self.bias(means)[..., 0]}
 
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:
         z = apply_weights(self.encoder, self._modulated(memory["film"]), x)  # [T, Q, D]
-        return categorical(z @ memory["weight"].mT + memory["bias"][:, None])  # [T, Q, W]
+        weight, shown = shown_in(memory["weight"])
+        return categorical(below_shown(z @ weight.mT + memory["bias"][:, None], shown))  # [T, Q, W]
 
     def _modulated(self, film: Float[Tensor, "task channel"]) -> Weights:
         """The encoder's scales and shifts for each task: those of (1 + gamma) y + beta, where y is a layer's output."""

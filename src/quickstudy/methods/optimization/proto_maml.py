@@ -9,7 +9,17 @@ from torch.distributions import Categorical
 
 from quickstudy.contract import Examples, MetaLearner, categorical
 from quickstudy.inner_loop import Weights, adapt_weights, apply_weights, descend
-from quickstudy.tensors import class_means, forbid_running_statistics, per_task, under_blank_head
+from quickstudy.tensors import (
+    below_shown,
+    class_means,
+    forbid_running_statistics,
+    per_task,
+    shown_classes,
+    under_blank_head,
+)
+
+FAR = 1e30
+"""The squared length of the prototype of a class without examples, which no step on the others moves."""
 
 
 class ProtoMAML(MetaLearner):
@@ -50,11 +60,13 @@ class ProtoMAML(MetaLearner):
     def adapt(self, support: Examples) -> Weights:
         c = class_means(per_task(self.encoder, support.x), support)  # [T, W, D]
         c = c.to(torch.promote_types(c.dtype, torch.float32))  # weights are in full precision, autocast or not
-        head = {"1.weight": 2 * c, "1.bias": -c.square().sum(-1)}  # of Snell et al., 2017, eq. 8
+        bias = (-c.square().sum(-1)).where(shown_classes(support), -FAR)
+        head = {"1.weight": 2 * c, "1.bias": bias}  # of Snell et al., 2017, eq. 8
         body = {f"0.{name}": w for name, w in self.encoder.named_parameters()}
         steps = self.inner_steps if self.training else self.test_inner_steps
         descent = partial(descend, steps=steps, lr=self.inner_lr, first_order=self.first_order)
         return adapt_weights(under_blank_head(self.encoder, c.shape[1]), body, support, categorical, descent, own=head)
 
     def predict(self, memory: Weights, x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        return categorical(apply_weights(under_blank_head(self.encoder, memory["1.weight"].shape[1]), memory, x))
+        logits = apply_weights(under_blank_head(self.encoder, memory["1.weight"].shape[1]), memory, x)
+        return categorical(below_shown(logits, memory["1.bias"] > -FAR / 2))

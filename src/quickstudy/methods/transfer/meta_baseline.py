@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import class_means, out_features, per_task
+from quickstudy.tensors import below_shown, class_means, only_shown, out_features, per_task, shown_in
 
 
 class MetaBaseline(MetaLearner):
@@ -39,11 +39,12 @@ class MetaBaseline(MetaLearner):
         self.temperature = nn.Parameter(torch.tensor(temperature))
 
     def adapt(self, support: Examples) -> Float[Tensor, "task way d"]:
-        return class_means(per_task(self.encoder, support.x), support)
+        return only_shown(class_means(per_task(self.encoder, support.x), support), support)
 
     def predict(self, memory: Float[Tensor, "task way d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        cosines = normalize(per_task(self.encoder, x), dim=-1) @ normalize(memory, dim=-1).mT  # [T, Q, W]
-        return categorical(self.temperature * cosines)
+        means, shown = shown_in(memory)
+        cosines = normalize(per_task(self.encoder, x), dim=-1) @ normalize(means, dim=-1).mT  # [T, Q, W]
+        return categorical(below_shown(self.temperature * cosines, shown))
 
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         if self.progress < self.pretrain:

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.norm import BatchNorm
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import class_means, out_features, per_task, squared_distances
+from quickstudy.tensors import below_shown, class_means, only_shown, out_features, per_task, shown_in, squared_distances
 
 
 class SimpleShot(MetaLearner):
@@ -39,10 +39,11 @@ class SimpleShot(MetaLearner):
         self.statistics = BatchNorm(out_features(encoder), affine=False)  # normalises nothing: its mean is wanted
 
     def adapt(self, support: Examples) -> Float[Tensor, "task way d"]:
-        return class_means(self._transformed(support.x), support)
+        return only_shown(class_means(self._transformed(support.x), support), support)
 
     def predict(self, memory: Float[Tensor, "task way d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        return categorical(-self.scale * squared_distances(self._transformed(x), memory))
+        means, shown = shown_in(memory)
+        return categorical(below_shown(-self.scale * squared_distances(self._transformed(x), means), shown))
 
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         parts = [replace(part, x=per_task(self.encoder, part.x)) for part in (episodes.support, episodes.query)]

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.inner_loop import apply_weights
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import class_means, out_features, per_task
+from quickstudy.tensors import below_shown, class_means, only_shown, out_features, per_task, shown_in
 
 
 class TransductiveFineTune(MetaLearner):
@@ -45,20 +45,21 @@ class TransductiveFineTune(MetaLearner):
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
         z = per_task(self._classifier, support.x).relu()
-        weight = normalize(class_means(z, support), dim=-1)  # eq. 6
+        weight = only_shown(normalize(class_means(z, support), dim=-1), support)  # eq. 6
         return {"x": support.x, "y": support.y, "exists": valid(support), "weight": weight}
 
     @torch.enable_grad()
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:
         begin = {name: w.expand(len(x), *w.shape) for name, w in self._classifier.named_parameters()}
         weights = {name: w.detach().clone().requires_grad_() for name, w in begin.items()}
-        weight = memory["weight"].detach().clone().requires_grad_()  # [T, W, classes]
+        means, shown = shown_in(memory["weight"])
+        weight = means.detach().clone().requires_grad_()  # [T, W, classes]
         bias = torch.zeros_like(weight[:, None, :, 0], requires_grad=True)  # [T, 1, W]
         both, shots = torch.cat([memory["x"], x], 1), memory["x"].shape[1]
 
         def answers() -> tuple[Categorical, Categorical]:  # for the support set and for the queries
             z = normalize(apply_weights(self._classifier, weights, both).relu(), dim=-1)
-            logits = z @ weight.mT + bias  # eq. 7: [T, S + Q, W]
+            logits = below_shown(z @ weight.mT + bias, shown)  # eq. 7: [T, S + Q, W]
             return categorical(logits[:, :shots]), categorical(logits[:, shots:])
 
         adam = torch.optim.Adam([*weights.values(), weight, bias], lr=self.lr)
