@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 import torch
-from learners import episodes_for, learner, tasks_for
+from learners import ROWS, episodes_for, learner, tasks_for
 from lightning_fabric import Fabric
 
 import quickstudy as qs
@@ -28,6 +30,18 @@ def test_answers_are_in_full_precision_even_under_autocast():
         assert qs.gaussian(torch.zeros(2, 3, 1, dtype=torch.bfloat16)).mean.dtype == torch.float32
         a, b = torch.full((1, 1, 64), 3.0), torch.full((1, 1, 64), 3.001)
         assert squared_distances(a, b).item() == pytest.approx(64 * 0.001**2, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_learner_in_bfloat16_answers_about_as_before_and_in_full_precision(name):
+    episodes, answers = episodes_for(name), []
+    for dtype in (torch.float32, torch.bfloat16):
+        one, query = learner(name).eval().to(dtype), episodes.query.x.to(dtype)
+        with torch.no_grad():
+            found = one.predict(one.adapt(replace(episodes.support, x=episodes.support.x.to(dtype))), query)
+        answers.append(found.mean if ROWS[name].regression else found.probs)
+    assert answers[1].dtype == torch.float32
+    torch.testing.assert_close(answers[1], answers[0], rtol=0, atol=0.2)
 
 
 def test_a_precision_that_there_is_not_is_refused():

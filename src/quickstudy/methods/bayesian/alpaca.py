@@ -48,8 +48,9 @@ class ALPaCA(MetaLearner):
         with full_precision(per_task(self.encoder, support.x)) as z:
             exists, tasks = valid(support)[..., None], len(z)
             y = regressed(support, self.targets).to(z.dtype) * exists
-            cholesky = self.factor.tril(-1) + self.factor.diagonal().exp().diag()
-            mean = z.new_zeros(z.shape[-1], y.shape[-1]) if self.mean is None else self.mean
+            factor = self.factor.to(z.dtype)
+            cholesky = factor.tril(-1) + factor.diagonal().exp().diag()
+            mean = z.new_zeros(z.shape[-1], y.shape[-1]) if self.mean is None else self.mean.to(z.dtype)
             mean, cholesky = update(mean.expand(tasks, -1, -1), cholesky.expand(tasks, -1, -1), z * exists, y)
             return {"mean": mean, "cholesky": cholesky}
 

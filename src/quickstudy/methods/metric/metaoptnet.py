@@ -43,4 +43,5 @@ class MetaOptNet(MetaLearner):
             return machine(z, support.y, number_of_ways(support), self.cost, valid(support))
 
     def predict(self, memory: Float[Tensor, "task d way"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        return categorical(self.scale * (per_task(self.encoder, x) @ memory))
+        with full_precision(per_task(self.encoder, x)) as z:
+            return categorical(self.scale * (z @ memory))

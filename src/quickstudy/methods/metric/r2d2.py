@@ -56,8 +56,8 @@ class R2D2(MetaLearner):
             return ridge(z * valid(support)[..., None], y.to(z.dtype), self.log_penalty.exp())
 
     def predict(self, memory: Float[Tensor, "task d outputs"], x: Shaped[Tensor, "task query *x"]) -> Distribution:
-        z = per_task(self.encoder, x)
-        return self.likelihood(self.alpha * (z @ memory) + self.beta)  # [T, Q, outputs]
+        with full_precision(per_task(self.encoder, x)) as z:
+            return self.likelihood(self.alpha * (z @ memory) + self.beta)  # [T, Q, outputs]
 
 
 def ridge(

@@ -55,7 +55,7 @@ class AttentiveNeuralProcess(MetaLearner):
             pairs = z
         else:
             member = exists[:, None]  # [T, 1, S]
-            pairs = torch.cat([z, support.y], -1)
+            pairs = torch.cat([z, support.y.to(z.dtype)], -1)
         return {
             "keys": self.k(per_task(self.place, z)),
             "values": self.v(per_task(self.value, pairs)),

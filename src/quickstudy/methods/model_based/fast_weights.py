@@ -10,7 +10,7 @@ from torch.distributions import Categorical
 from torch.nn.functional import normalize, one_hot
 
 from quickstudy.contract import Examples, MetaLearner, categorical, valid
-from quickstudy.tensors import number_of_ways, out_features, per_task
+from quickstudy.tensors import full_precision, number_of_ways, out_features, per_task
 
 
 class FastWeights(MetaLearner):
@@ -44,8 +44,8 @@ class FastWeights(MetaLearner):
         return write(normalize(self.key(z), dim=-1), labels, rates)
 
     def predict(self, memory: Float[Tensor, "task way d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        queries = normalize(self.query(per_task(self.encoder, x)), dim=-1)  # [T, Q, d]
-        return categorical(self.scale * queries @ memory.mT)
+        with full_precision(self.query(per_task(self.encoder, x))) as queries:  # [T, Q, d]
+            return categorical(self.scale * normalize(queries, dim=-1) @ memory.mT)
 
 
 def write(

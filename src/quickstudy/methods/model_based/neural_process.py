@@ -49,7 +49,7 @@ class NeuralProcess(MetaLearner):
             raise TypeError(f"this neural process was built for {self.targets} targets, but the tasks have classes.")
         if self.targets is None:
             return only_shown(class_means(per_task(self.h, z), support), support)  # [T, W, R]
-        r = per_task(self.h, torch.cat([z, support.y], -1))  # eq. 1
+        r = per_task(self.h, torch.cat([z, support.y.to(z.dtype)], -1))  # eq. 1
         return support_mean(r, support)  # eq. 2: [T, 1, R]
 
     def predict(self, memory: Float[Tensor, "task summary d"], x: Shaped[Tensor, "task query *x"]) -> Distribution:

@@ -61,7 +61,7 @@ class MetaLSTM(MetaLearner):
             nats, gradient = self._measure(named(cell, initial), support)
             with torch.autocast(cell.device.type, enabled=False):  # a forget gate near 1 needs its digits
                 losses = preprocess(nats)[:, None].expand(*cell.shape, 2)
-                seen = torch.cat([preprocess(gradient), losses], -1)  # [T, P, 4]
+                seen = torch.cat([preprocess(gradient), losses.to(cell.dtype)], -1)  # [T, P, 4]
                 if self.lstm is not None:
                     state = self.lstm(seen.flatten(0, 1), state)
                     seen = state[0].unflatten(0, cell.shape)

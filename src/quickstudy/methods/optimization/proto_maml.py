@@ -59,10 +59,11 @@ class ProtoMAML(MetaLearner):
 
     def adapt(self, support: Examples) -> Weights:
         c = class_means(per_task(self.encoder, support.x), support)  # [T, W, D]
-        c = c.to(torch.promote_types(c.dtype, torch.float32))  # weights are in full precision, autocast or not
+        body = {f"0.{name}": w for name, w in self.encoder.named_parameters()}
+        kept = next((w.dtype for w in body.values()), torch.float32)  # in which weights are, autocast or not
+        c = c.to(torch.promote_types(c.dtype, kept))
         bias = (-c.square().sum(-1)).where(shown_classes(support), -FAR)
         head = {"1.weight": 2 * c, "1.bias": bias}  # of Snell et al., 2017, eq. 8
-        body = {f"0.{name}": w for name, w in self.encoder.named_parameters()}
         steps = self.inner_steps if self.training else self.test_inner_steps
         descent = partial(descend, steps=steps, lr=self.inner_lr, first_order=self.first_order)
         return adapt_weights(under_blank_head(self.encoder, c.shape[1]), body, support, categorical, descent, own=head)

@@ -64,8 +64,8 @@ class LinearProbe(MetaLearner):
         return {"weight": weight.to(support.x.device), "bias": bias.to(support.x.device)}
 
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Categorical:
-        z = self._features(x)
-        return categorical(z @ memory["weight"].mT + memory["bias"][:, None])  # [T, Q, W]
+        with full_precision(self._features(x)) as z:
+            return categorical(z @ memory["weight"].mT + memory["bias"][:, None])  # [T, Q, W]
 
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         return supervised_loss(self.encoder, self.head, episodes)
