@@ -30,6 +30,26 @@ def test_labels_beyond_the_ways_are_refused():
         qs.Examples(X, torch.tensor([[0, 1, 2], [0, 1, 1]]), ways=2)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8, torch.bool])
+def test_labels_of_any_integer_type_are_taken_for_whole_numbers(dtype):
+    labels = torch.tensor([[0, 1, 1], [1, 1, 0]])
+    examples = qs.Examples(X, labels.to(dtype), ways=2, classes=labels.to(dtype))
+    assert examples.y.dtype == examples.classes.dtype == torch.int64
+    assert torch.equal(examples.y, labels)
+    assert torch.equal(examples.classes, labels)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("part", ["x", "y", "classes", "mask"])
+def test_examples_that_are_no_tensors_are_refused(part):
+    labels = torch.zeros(2, 3, dtype=torch.long)
+    parts = {"x": X, "y": labels, "classes": labels, "mask": labels == 0}
+    parts[part] = parts[part].numpy()
+    with pytest.raises(TypeError, match=f"{part} of Examples is a tensor, and here a ndarray; pass torch.as_tensor"):
+        qs.Examples(ways=2, **parts)
+
+
 def test_support_and_query_sets_are_of_the_same_tasks():
     one = qs.Examples(X, torch.zeros(2, 3, dtype=torch.long), ways=2)
     other = qs.Examples(X, torch.zeros(2, 3, dtype=torch.long), ways=3)
@@ -81,6 +101,16 @@ def test_a_named_memory_keeps_its_names_and_their_order(tmp_path):
     assert again.mean is mean
     assert mean.eq(1).all()
     assert spread.eq(0).all()
+
+
+def test_more_classes_than_a_network_has_outputs_are_refused():
+    query = qs.Examples(torch.zeros(2, 5, 1), torch.zeros(2, 5, dtype=torch.long), ways=4)
+    for outputs in (4, 6):
+        negative_log_likelihood(qs.categorical(torch.zeros(2, 5, outputs)), query)
+    with pytest.raises(
+        ValueError, match=r"built for 3 classes, and there are 4; train one for more, with 4 outputs, or"
+    ):
+        negative_log_likelihood(qs.categorical(torch.zeros(2, 5, 3)), query)
 
 
 def test_a_distribution_that_is_none_for_each_target_is_refused():

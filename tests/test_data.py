@@ -117,6 +117,52 @@ def test_labelled_data_refuses_what_does_not_belong_together():
         qs.LabelledData("twice", torch.zeros(2, 1), torch.tensor([0, 1]), ("a", "a"))
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 2], [-1, 0, 1]])
+def test_labels_of_no_class_are_refused(labels):
+    with pytest.raises(ValueError, match=f"labels lie from {labels[0]} to {labels[2]}, and there are 2 classes, which"):
+        qs.LabelledData("far", torch.zeros(3, 1), torch.tensor(labels), ("a", "b"))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_labels_that_are_none_are_refused():
+    for y in (torch.zeros(3), torch.zeros(3, 1, dtype=torch.long)):
+        with pytest.raises(TypeError, match=r"odd: y is torch.*a whole number.* Pass y of shape \[3\], of torch.long"):
+            qs.LabelledData("odd", torch.zeros(3, 1), y, ("a", "b"))
+    with pytest.raises(TypeError, match="y of odd is a tensor, and here a list; pass torch.as_tensor"):
+        qs.LabelledData("odd", torch.zeros(3, 1), [0, 1, 1], ("a", "b"))
+    with pytest.raises(TypeError, match="x of odd is a tensor, and here a ndarray; pass torch.as_tensor"):
+        qs.LabelledData("odd", torch.zeros(3, 1).numpy(), torch.zeros(3).long(), ("a", "b"))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_labels_of_any_integer_type_number_the_classes(dtype):
+    data = qs.LabelledData("small", torch.arange(4.0)[:, None], torch.tensor([0, 1, 1, 0], dtype=dtype), ("a", "b"))
+    assert data.y.dtype == torch.int64
+    assert data.select([1]).x.flatten().tolist() == [1, 2]
+    assert data.table.tolist() == [[0, 3], [1, 2]]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_labelled_data_in_place_of_tasks_are_told_what_is_missing():
+    data, one = toy_data(), qs.PrototypicalNetwork(torch.nn.Flatten())
+    tasks = qs.FewShot(data, 2, 1, 2)
+    one.setting = 1
+    for asked in (
+        lambda: qs.train(one, data, steps=1),
+        lambda: qs.train(one, tasks, steps=1, validate=data),
+        lambda: qs.train(one, tasks, steps=1, validate=qs.Validation(data)),
+        lambda: qs.evaluate(one, data),
+        lambda: qs.fit_temperature(one, data),
+        lambda: qs.fit_confidence(one, data),
+        lambda: qs.tune(one, data, {"setting": [1]}),
+    ):
+        with pytest.raises(
+            TypeError, match=r"toy is labelled data, and needed are tasks drawn from it; pass qs.FewShot"
+        ):
+            asked()
+
+
 def test_digits_are_ten_real_classes():
     data = qs.digits()
     assert len(data) == 1797

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from learners import toy_data
@@ -100,6 +101,27 @@ def test_bytes_become_floats_between_zero_and_one():
 def test_tasks_that_cannot_be_drawn_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         qs.FewShot(numbered(), *arguments)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("5", 1), r"ways is a number of at least 2, or a pair \(low, high\) of such; got '5'"),
+        ((5, 1.0), r"shots is a number of at least 1, or a pair \(low, high\) of such; got 1.0"),
+        (((2, 3, 4), 1), r"ways is a number of at least 2.*; got \(2, 3, 4\)"),
+        ((5, 1, "15"), "queries is a number, of query examples per class; got '15'"),
+    ],
+)
+def test_ways_shots_and_queries_that_are_no_numbers_are_refused(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        qs.FewShot(numbered(), *arguments)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_of_numpy_are_numbers():
+    tasks = qs.FewShot(numbered(), np.int64(3), (np.int64(1), 1), np.int64(2))
+    assert (tasks.ways, tasks.shots, tasks.queries) == ((3, 3), (1, 1), 2)
 
 
 def test_groups_are_asked_for_only_where_there_are_some():

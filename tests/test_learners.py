@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from learners import ROWS, episodes_for, learner, mlp, tasks_for, toy_data
+from learners import ROWS, WAYS, episodes_for, learner, mlp, tasks_for, toy_data
 from torch.utils._pytree import tree_leaves, tree_map
 
 import quickstudy as qs
@@ -212,6 +212,17 @@ def test_padding_behind_a_mask_changes_nothing(name):
     torch.testing.assert_close(
         answer(one, episodes), answer(one, qs.Episodes(support, episodes.query)), rtol=1e-3, atol=1e-4
     )
+
+
+OUTPUTS = ["maml", "maml-adjoint", "anil", "boil", "meta-sgd", "reptile", "imaml", "maml++", "meta-lstm", "abml"]
+"""Learners whose network has an output for each class, as that of "scratch"."""
+
+
+@pytest.mark.parametrize("name", [*OUTPUTS, "scratch"])
+def test_more_classes_than_a_network_has_outputs_are_told(name):
+    support = qs.FewShot(toy_data(), WAYS + 2, 1, 1).sample(2, seeded(0, "tests")).support
+    with pytest.raises(ValueError, match=f"this network was built for {WAYS} classes, and there are {WAYS + 2}"):
+        learner(name).eval().adapt(support)
 
 
 PROTOTYPES = [

@@ -44,6 +44,24 @@ def memory_of(kind: str, parts: Mapping[str, Tensor]) -> Memory:
     return kinds[kind]()
 
 
+def require_tensors(what: str, **parts: object) -> None:
+    """Checks that the parts of something are tensors, or None.
+
+    Raises:
+        TypeError: One that is not, named.
+    """
+    for name, part in parts.items():
+        if not (part is None or isinstance(part, Tensor)):
+            raise TypeError(
+                f"{name} of {what} is a tensor, and here a {type(part).__name__}; pass torch.as_tensor({name})."
+            )
+
+
+def whole(labels: Tensor) -> Tensor:
+    """Labels of any integer type as int64, which PyTorch indexes by; others as they are."""
+    return labels if labels.is_floating_point() or labels.is_complex() else labels.long()
+
+
 @dataclass(frozen=True)
 class Examples:
     """Labelled examples of T tasks: their support sets, or their query sets.
@@ -57,7 +75,8 @@ class Examples:
         mask: True where an example exists; None where all do. Ragged tasks are padded, and say so here.
 
     Raises:
-        TypeError: Labels that are not whole numbers in classification, or not floats in regression.
+        TypeError: Something else than tensors; or labels that are not whole numbers in classification, or not floats in
+            regression.
         ValueError: Shapes that do not belong together, or labels outside [0, ways).
 
     Example:
@@ -73,6 +92,11 @@ class Examples:
     mask: Bool[Tensor, "task example"] | None = None
 
     def __post_init__(self):
+        require_tensors("Examples", x=self.x, y=self.y, classes=self.classes, mask=self.mask)
+        if self.ways is not None:
+            object.__setattr__(self, "y", whole(self.y))
+        if self.classes is not None:
+            object.__setattr__(self, "classes", whole(self.classes))
         for name, tensor in (("y", self.y), ("classes", self.classes), ("mask", self.mask)):
             if tensor is not None and tensor.shape[:2] != self.x.shape[:2]:
                 raise ValueError(
@@ -217,7 +241,7 @@ def log_likelihoods(predicted: Distribution, examples: Examples) -> Float[Tensor
     """The log-likelihood of each target, in nats.
 
     Raises:
-        ValueError: A distribution of another batch shape than [task, example].
+        ValueError: A distribution of another batch shape than [task, example], or of fewer classes than tasks have.
     """
     shape = tuple(examples.y.shape[:2])
     if tuple(predicted.batch_shape) != shape:
@@ -226,7 +250,21 @@ def log_likelihoods(predicted: Distribution, examples: Examples) -> Float[Tensor
             f"{list(predicted.batch_shape)} was predicted; needed is one distribution for each target, of batch shape "
             f"[task, query]: for numbers, qs.gaussian(mean, std)."
         )
+    require_outputs(predicted, examples.ways)
     return predicted.log_prob(examples.y)
+
+
+def require_outputs(predicted: Distribution, ways: int | None) -> None:
+    """Checks that every class of a task has its probability; more, of classes that the task lacks, do no harm.
+
+    Raises:
+        ValueError: Too few.
+    """
+    if ways and isinstance(predicted, Categorical) and predicted.logits.shape[-1] < ways:
+        raise ValueError(
+            f"this network was built for {predicted.logits.shape[-1]} classes, and there are {ways}; train one for "
+            f"more, with {ways} outputs, or draw tasks of fewer ways."
+        )
 
 
 def negative_log_likelihood(predicted: Distribution, examples: Examples) -> Float[Tensor, " task"]:

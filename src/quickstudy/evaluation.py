@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from quickstudy.contract import Episodes, MetaLearner
+from quickstudy.data.labelled import refuse_data
 from quickstudy.embedded import embedded
 from quickstudy.engine import Engine, channels_last, now, probe
 from quickstudy.scores import Interval, Metric, calibration_error, interval, score, sets, tempered
@@ -138,8 +139,10 @@ def episode_list(tasks: Tasks, episodes: int, seed: int = 0, stream: str = TEST)
         stream: Those of tests, or those of validation: of one distribution, not the same tasks.
 
     Raises:
+        TypeError: Labelled data in place of tasks.
         ValueError: The tasks give more or fewer than they are asked for.
     """
+    refuse_data(tasks)
     for chunk, start in enumerate(range(0, episodes, CHUNK)):
         batch = tasks.sample(CHUNK, seeded(seed, stream, chunk))
         if len(batch) != CHUNK:
@@ -187,8 +190,10 @@ def evaluate(
         RuntimeWarning: Answers that are no numbers (NaN), as of a learner whose gradient steps diverge; they are wrong.
 
     Raises:
+        TypeError: Labelled data in place of tasks.
         ValueError: Fewer than 2 episodes.
     """
+    refuse_data(tasks)
     count = episodes if isinstance(tasks, Tasks) else sum(len(batch) for batch in tasks)
     if count < 2:
         raise ValueError(f"an interval needs at least 2 episodes, not {count}.")

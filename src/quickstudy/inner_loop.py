@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from quickstudy.contract import Examples, categorical, valid
+from quickstudy.contract import Examples, categorical, require_outputs, valid
 from quickstudy.functional import functional
 from quickstudy.stacked import Unsuited, stacked_call
 from quickstudy.task_norm import measured_on
@@ -211,6 +211,7 @@ def adapt_weights(
 
     Raises:
         TypeError: Tasks of numbers under the likelihood of classes.
+        ValueError: A network with fewer outputs than tasks have classes.
     """
     if likelihood is categorical and support.ways is None:
         raise TypeError(
@@ -220,8 +221,9 @@ def adapt_weights(
 
     def nats(call: Callable, w: Weights, x: Tensor, y: Tensor, exists: Tensor) -> Tensor:
         with measured_on(exists):
-            outputs = call(w, x)
-        return (-likelihood(outputs).log_prob(y) * exists).sum(-1) / exists.sum(-1)
+            predicted = likelihood(call(w, x))
+        require_outputs(predicted, support.ways)
+        return (-predicted.log_prob(y) * exists).sum(-1) / exists.sum(-1)
 
     def one_task(own: Weights, x: Tensor, y: Tensor, exists: Tensor) -> Weights:
         begin = {name: w.view_as(w) for name, w in weights.items()} | dict(own)  # views, of which no own one is made

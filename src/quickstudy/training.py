@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from quickstudy.checkpoint import save_learner
 from quickstudy.contract import Episodes, MetaLearner
+from quickstudy.data.labelled import refuse_data
 from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.evaluation import VALIDATION, evaluate
 from quickstudy.processes import Averages, together
@@ -125,10 +126,13 @@ def train(
         fabric: Launched; one process on the CPU unless given. Tasks are shared out over its processes.
 
     Raises:
+        TypeError: Labelled data in place of tasks.
         ValueError: A batch that cannot be shared out, or a checkpoint that does not fit.
         ProcessLost: Another process of the run has stopped.
         FloatingPointError: The loss is no longer a finite number.
     """
+    refuse_data(tasks)
+    refuse_data(validate.tasks if isinstance(validate, Validation) else validate)
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     if steps < 1 or batch < 1 or batch % fabric.world_size:
         raise ValueError(

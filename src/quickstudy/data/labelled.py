@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from quickstudy.contract import require_tensors, whole
+
 
 @dataclass(frozen=True)
 class Mapped:
@@ -60,7 +62,8 @@ class LabelledData:
         origins: What each example was taken from, such as a patient, as numbers from 0; None where it is not known.
 
     Raises:
-        ValueError: Lengths that do not belong together, or a class name given twice.
+        TypeError: Something else than tensors, or labels that are not whole numbers.
+        ValueError: Lengths that do not belong together, a label of no class, or a class name given twice.
     """
 
     name: str
@@ -71,12 +74,25 @@ class LabelledData:
     origins: Int[Tensor, " example"] | None = None
 
     def __post_init__(self):
+        require_tensors(self.name, x=None if isinstance(self.x, Mapped) else self.x, y=self.y, origins=self.origins)
+        object.__setattr__(self, "y", whole(self.y))
+        if self.y.dtype != torch.int64 or self.y.ndim != 1:
+            raise TypeError(
+                f"{self.name}: y is {self.y.dtype} of shape {list(self.y.shape)}; each example has one label, a whole "
+                f"number that says where in classes its class stands. Pass y of shape [{len(self.x)}], of torch.long."
+            )
         labels, origins = len(self.y), len(self.y) if self.origins is None else len(self.origins)
         groups = len(self.classes) if self.groups is None else len(self.groups)
         if not len(self.x) == labels == origins or groups != len(self.classes):
             raise ValueError(
                 f"{self.name}: {len(self.x)} examples with {labels} labels and {origins} origins, {len(self.classes)} "
                 f"classes with {groups} groups; each example needs one label and origin, each class one group."
+            )
+        if labels and not 0 <= self.y.min() <= self.y.max() < len(self.classes):
+            raise ValueError(
+                f"{self.name}: labels lie from {int(self.y.min())} to {int(self.y.max())}, and there are "
+                f"{len(self.classes)} classes, which labels count from 0. Number the classes anew, "
+                f"or name those that are missing."
             )
         if len(set(self.classes)) != len(self.classes):
             twice = next(name for name in self.classes if self.classes.count(name) > 1)
@@ -180,6 +196,19 @@ def refuse_shared(*parts: LabelledData) -> None:
                 f"class {min(both)!r} is in {one.name} and in {other.name}; splits share no class. "
                 f"Put it into one of them."
             )
+
+
+def refuse_data(tasks: object) -> None:
+    """Refuses labelled data where tasks are due, which are drawn from it.
+
+    Raises:
+        TypeError: Such data.
+    """
+    if isinstance(tasks, LabelledData):
+        raise TypeError(
+            f"{tasks.name} is labelled data, and needed are tasks drawn from it; pass qs.FewShot(data, ways=5, "
+            f"shots=1)."
+        )
 
 
 def joined(name: str, *parts: LabelledData) -> LabelledData:

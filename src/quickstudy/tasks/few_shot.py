@@ -1,6 +1,8 @@
 """N-way K-shot tasks from labelled data (Vinyals et al., 2016). https://arxiv.org/abs/1606.04080"""
 
 from collections.abc import Sequence
+from operator import index
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -27,6 +29,7 @@ class FewShot:
         apart: The support and the query examples of a task are of different origins, such as patients.
 
     Raises:
+        TypeError: Ways, shots or queries that are no whole numbers.
         ValueError: Too few classes, or a class with too few examples, or, where they are kept apart, origins.
 
     Example:
@@ -46,8 +49,11 @@ class FewShot:
         within_groups: bool = False,
         apart: bool = False,
     ):
-        self.data, self.queries, self.within_groups, self.apart = data, queries, within_groups, apart
+        self.data, self.within_groups, self.apart = data, within_groups, apart
         self.ways, self.shots = bounds("ways", ways, 2), bounds("shots", shots, 1)
+        if not hasattr(queries, "__index__"):
+            raise TypeError(f"queries is a number, of query examples per class; got {queries!r}.")
+        self.queries = index(queries)
         if queries < 1:
             raise ValueError(f"a task needs at least 1 query per class, not {queries}.")
         needed = self.shots[1] + queries
@@ -140,9 +146,15 @@ def bounds(name: str, value: Range | Sequence[int], least: int) -> tuple[int, in
     """The lowest and the highest of a number or a pair.
 
     Raises:
+        TypeError: No whole numbers.
         ValueError: Below the least that makes sense, or the wrong way round.
     """
-    low, high = (value, value) if isinstance(value, int) else value
+    wanted = f"{name} is a number of at least {least}, or a pair (low, high) of such; got {value!r}."
+    pair: Any = value if isinstance(value, (tuple, list)) else (value, value)
+    try:
+        low, high = map(index, pair)
+    except (TypeError, ValueError):
+        raise TypeError(wanted) from None
     if not least <= low <= high:
-        raise ValueError(f"{name} is a number of at least {least}, or a pair (low, high) of such; got {value}.")
+        raise ValueError(wanted)
     return low, high
