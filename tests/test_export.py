@@ -204,11 +204,21 @@ def test_an_operator_that_onnx_has_not_is_named():
         graph(Broken(), {"x": torch.ones(3)}, {"x": {0: "query"}}, "y", {})
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_regressor_has_no_probabilities_to_export(tmp_path):
+    with pytest.raises(TypeError, match="by a FewShotClassifier; a FewShotRegressor has none. Write .* with save_task"):
+        qs.export_classifier(qs.FewShotRegressor().fit(WINES[::9, :4], KINDS[::9]), tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()
+
+
 def test_wrong_use_is_told(tmp_path, monkeypatch):
     path, protonet = tmp_path / "a.onnx", qs.PrototypicalNetwork(mlp(4, 8))
     fitted = qs.FewShotClassifier(protonet).fit(WINES[:, :4], KINDS)
     with pytest.raises(NotFittedError):
         qs.export_classifier(qs.FewShotClassifier(), path)
+    dated = qs.FewShotClassifier(protonet).fit(WINES[:, :4], np.array(["2020-01-01", "2020-01-02"], "M8[D]")[KINDS % 2])
+    with pytest.raises(TypeError, match=r"labels of type datetime64\[D\], such as 2020-01-01, cannot be written"):
+        qs.export_classifier(dated, path, shape=(4,))
     with pytest.raises(ValueError, match=r"which shape has one example\? Pass shape=, such as shape=\(1, 28, 28\)"):
         qs.export_classifier(fitted, path)
     with pytest.raises(ValueError, match=r"takes no examples of shape \[5\] \(mat1 and mat2.*; pass shape=."):

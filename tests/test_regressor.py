@@ -80,6 +80,9 @@ def test_wrong_use_is_told():
         qs.FewShotRegressor().predict(X)
     with pytest.raises(TypeError, match="built for classes, but the tasks have targets"):
         qs.FewShotRegressor("table").fit(X, Y)
+    for name in ("table", "images", "handwriting"):
+        with pytest.raises(TypeError, match=rf"'{name}' was built for.*'table-regression' tells.*fier\('{name}'\)"):
+            qs.FewShotRegressor(name).fit(X, Y)
     with pytest.raises(ValueError, match="this DeepKernelMixture tells numbers, and here are classes to be told apart"):
         qs.FewShotClassifier("table-regression").fit(X[:4], [0, 1, 0, 1])
     with pytest.raises(TypeError, match="this method classifies, but the tasks have numbers"):

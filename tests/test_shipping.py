@@ -156,6 +156,16 @@ def test_what_cannot_be_right_is_refused(tmp_path):
         qs.load_task(tmp_path / "old.safetensors")
 
 
+@pytest.mark.parametrize("unit", ["D", "ns"])
+def test_labels_that_would_come_back_as_something_else_are_refused(unit, tmp_path):
+    dates = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], f"M8[{unit}]")
+    fitted = qs.FewShotClassifier().fit(X[::9], dates[Y[::9]])
+    assert fitted.predict(X[:1]) == dates[:1]
+    with pytest.raises(TypeError, match=rf"labels of type datetime64\[{unit}\], such as 2020.*numbers; fit with"):
+        qs.save_task(fitted, tmp_path / "task.safetensors")
+    assert not (tmp_path / "task.safetensors").exists()
+
+
 def test_a_memory_with_fewer_axes_than_an_example_holds_none_of_them(tmp_path):
     x, y = torch.rand(4, 1, 64, 64).numpy(), [0, 0, 1, 1]
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 64))

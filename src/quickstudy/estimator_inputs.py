@@ -101,6 +101,20 @@ def listed(X: Any, kind: str, y: Any = None) -> Any:
     return items, column_or_1d(y)
 
 
+def as_json(labels: np.ndarray) -> list:
+    """Labels as a file holds them that is read anywhere.
+
+    Raises:
+        TypeError: Labels that are neither text nor numbers, such as dates, which would come back as something else.
+    """
+    if labels.dtype.kind not in "biufUTO":
+        raise TypeError(
+            f"labels of type {labels.dtype}, such as {labels[0]}, cannot be written to a file, which holds text and "
+            f"numbers; fit with labels that are one or the other, such as [str(label) for label in y]."
+        )
+    return labels.tolist()
+
+
 def told_of_gaps(tags: Tags, learner: Any) -> Tags:
     """The tags, with whether values may be missing: in rows of tables they may."""
     shipped = SHIPPED.get(learner) if isinstance(learner, str) else None

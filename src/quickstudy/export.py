@@ -21,6 +21,7 @@ from quickstudy.contract import Examples, Memory, MetaLearner, memory_of, parts_
 from quickstudy.encoders.molecules import MoleculeEncoder
 from quickstudy.encoders.pictures import PictureEncoder
 from quickstudy.encoders.texts import TextEncoder
+from quickstudy.estimator_inputs import as_json
 from quickstudy.estimators import FewShotClassifier
 from quickstudy.inputs import Drawings, Fixed, Pixels
 from quickstudy.onnx_graph import Unexportable, graph
@@ -84,6 +85,7 @@ def export_classifier(classifier: FewShotClassifier, path: str | Path, *, shape:
 
     Raises:
         NotFittedError: It has not been fitted.
+        TypeError: No classifier, or labels that are neither text nor numbers.
         ValueError: No shape where none is known, or another than the learner takes; or a method that cannot be
             exported, with the reason. Then nothing is written.
         ImportError: The packages for ONNX are not installed.
@@ -101,8 +103,13 @@ def classifier_graph(
         make: What makes it of a module; `graph`, or something that does the same elsewhere.
 
     Raises:
-        NotFittedError, ValueError, ImportError: See there.
+        NotFittedError, TypeError, ValueError, ImportError: See there.
     """
+    if not isinstance(classifier, FewShotClassifier):
+        raise TypeError(
+            f"what is exported are probabilities of classes, by a FewShotClassifier; a {type(classifier).__name__} has "
+            f"none. Write what it has learned with save_task."
+        )
     check_is_fitted(classifier)
     ready, count = classifier.ready_, len(classifier.classes_)
     if ready.inputs.kind == "rows":
@@ -112,7 +119,7 @@ def classifier_graph(
         x = drawn(7, shape or known_shape)
     names = getattr(classifier, "feature_names_in_", None)
     about = {
-        "classes": classifier.classes_.tolist(),
+        "classes": as_json(classifier.classes_),
         "temperature": classifier.temperature_,
         "encoding": ready.inputs.about(classifier.encode_),
         "feature_names": None if names is None else names.tolist(),

@@ -62,6 +62,12 @@ class FewShotRegressor(RegressorMixin, BaseEstimator):
             ValueError: As many numbers as examples are needed, and others came; or there is no memory for so many.
         """
         self.ready_ = opened(self.learner)
+        name = self.ready_.source.get("shipped")
+        if name and getattr(self.ready_.learner, "targets", None) is None:
+            raise TypeError(
+                f"{name!r} was built for classes, but the tasks have targets that are numbers; of the learners that "
+                f"ship, 'table-regression' tells those. For classes take FewShotClassifier({name!r})."
+            )
         X, y = checked(self, self.ready_.inputs.kind, X, y=y, reset=True, y_numeric=True)
         y = np.asarray(y, dtype=float)
         self.mean_, self.scale_ = mean_and_scale(y)

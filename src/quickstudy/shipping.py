@@ -21,6 +21,7 @@ from quickstudy.catalogue import Setting, build
 from quickstudy.checkpoint import load_tensors, packed
 from quickstudy.conformal import Own
 from quickstudy.contract import MetaLearner, memory_of, parts_of
+from quickstudy.estimator_inputs import as_json
 from quickstudy.estimators import FewShotClassifier
 from quickstudy.inputs import ARRAYS
 from quickstudy.none_of_these import embeddings, sees_embeddings
@@ -42,6 +43,7 @@ def save_task(fitted: Fitted, path: str | Path) -> None:
 
     Raises:
         NotFittedError: It has not been fitted.
+        TypeError: Labels that are neither text nor numbers.
         OSError: The file cannot be written; then none is left behind.
     """
     write_atomically(Path(path), task_bytes(fitted))
@@ -51,7 +53,7 @@ def task_bytes(fitted: Fitted) -> bytes:
     """The content of the file that `save_task` writes.
 
     Raises:
-        NotFittedError: It has not been fitted.
+        NotFittedError, TypeError: See there.
     """
     check_is_fitted(fitted)
     ready = fitted.ready_
@@ -73,7 +75,7 @@ def task_bytes(fitted: Fitted) -> bytes:
     if isinstance(fitted, FewShotRegressor):
         return packed(tensors, about | {"mean": float(fitted.mean_), "scale": float(fitted.scale_)})
     own, told = fitted.own()._asdict(), fitted.calibration_
-    about |= {"classes": fitted.classes_.tolist(), "calibration": None if told is None else told._asdict()}
+    about |= {"classes": as_json(fitted.classes_), "calibration": None if told is None else told._asdict()}
     about["temperature"] = own.pop("temperature")
     tensors |= {OWN + name: torch.as_tensor(value) for name, value in own.items() if value is not None}
     return packed(tensors, about)
