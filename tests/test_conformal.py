@@ -9,7 +9,8 @@ from torch import nn
 import quickstudy as qs
 from quickstudy.calibration import GRID, SPREAD, Calibration, between
 from quickstudy.confidence import likeliest_temperature
-from quickstudy.conformal import LENT, answers_left_out, calibrate, of_own, sets, share_below, with_one_wrong
+from quickstudy.conformal import LENT, Own, answers_left_out, calibrate, of_own, sets, share_below, with_one_wrong
+from quickstudy.evaluation import episode_list
 from quickstudy.left_out import left_out
 
 
@@ -37,11 +38,13 @@ def test_shares_count_own_examples_and_a_few_of_other_tasks():
 def test_an_own_example_is_judged_by_the_others_alone():
     support = qs.FewShot(islands(0.3), 3, 2, 1).sample(1, torch.Generator().manual_seed(0)).support
     one, (x, y) = qs.PrototypicalNetwork(nn.Identity()), (support.x[0], support.y[0])
-    own = of_own(one, x, y, 3, Calibration(2.0, 3.0, (), (), ()))
+    told, found = Calibration(2.0, 3.0, (), (), ()), []
+    own = of_own(one, x, y, 3, told)
     for i in range(6):
         rest = torch.arange(6) != i
         centres = torch.stack([x[rest & (y == c)].mean(0) for c in range(3)])
         logits = -torch.cdist(x[i : i + 1], centres).square()[0].double()
+        found.append(logits.log_softmax(-1))
         p = (logits / own.temperature).softmax(-1)
         apart = torch.cdist(centres, centres).sum() / 6
         assert own.right[i] == pytest.approx(p[y[i]].item(), rel=1e-4)
@@ -49,6 +52,9 @@ def test_an_own_example_is_judged_by_the_others_alone():
             (1 - p.max() + torch.cdist(x[i : i + 1], centres).min() / apart).item(), rel=1e-4
         )
     torch.testing.assert_close(own.centres, torch.stack([x[y == c].mean(0) for c in range(3)]))
+    warmth = told.warmth(torch.stack(found), y)
+    assert abs(warmth - 1) > 0.05  # its own examples move the temperature of other tasks
+    assert own.temperature == pytest.approx(2.0 * warmth, rel=1e-4)
 
 
 def test_only_examples_of_a_class_tell_nothing():
@@ -76,17 +82,49 @@ def test_what_was_measured_on_some_classes_holds_for_others(shots):
     assert np.mean(held) == pytest.approx(0.9, abs=0.05)
 
 
+@pytest.mark.parametrize("shots", [1, 3])
+def test_of_the_queries_that_were_measured_as_many_are_missed_as_is_said(shots):
+    one, tasks = qs.PrototypicalNetwork(nn.Identity()).eval(), qs.FewShot(islands(0.8), 4, shots, 5)
+    told, answers, left, within = calibrate((one, tasks), episodes=60), [], [], {0.1: [], 0.3: [], 0.5: []}
+    for batch in episode_list(tasks, 60):
+        for support, query in ((episode.support, episode.query) for episode in batch):
+            x, y = support.x[0], support.y[0]
+            own, kept = of_own(one, x, y, 4, told), answers_left_out(one, x, y, 4)
+            logits = one.predict(one.adapt(support), query.x).logits[0].double()
+            answers.append((logits, query.y[0]))
+            left += [(kept.log, y[kept.which])] if len(kept.which) else []
+            for missed, found in within.items():
+                held = sets((logits / own.temperature).softmax(-1).numpy(), own, told, missed)
+                found.append(held[np.arange(20), query.y[0].numpy()])
+    for missed, found in within.items():
+        assert np.mean(found) == pytest.approx(1 - missed, abs=2 / 1200)  # of 1200 queries
+    assert told.temperature == pytest.approx(likeliest_temperature(with_one_wrong(answers)))
+    assert told.left_out == pytest.approx(likeliest_temperature(with_one_wrong(left or answers)))
+
+
+def test_a_set_holds_the_classes_above_the_level_that_was_measured():
+    own = Own(1.0, np.array([0.2, 0.4, 0.6, 0.8]), np.zeros(4), None)
+    told = Calibration(1.0, 1.0, GRID.tolist(), (GRID**2).tolist(), ())
+    assert told.level(0.1) == pytest.approx(0.01)
+    assert told.level(0.5) == pytest.approx(0.25, abs=1e-3)
+    p = np.array([[0.0, 0.1, 0.5, 0.9]])
+    shares = share_below(p, own.right, told.right)
+    assert sets(p, own, told, 0.1).tolist() == [[False, True, True, True]]
+    assert sets(p, own, told, 0.8).tolist() == (shares > 0.64).tolist() == [[False, False, False, True]]
+    assert sets(p, own, None, 0.5).tolist() == [[False, False, True, True]]  # where nothing was measured, the share
+
+
 def test_a_tasks_temperature_lies_between_its_own_and_that_of_others():
     generator = torch.Generator().manual_seed(0)
     logits = 6 * torch.randn(400, 3, generator=generator, dtype=torch.float64)
     y = (logits / 2).softmax(-1).multinomial(1, generator=generator)[:, 0]  # honest at a temperature of 2
-    told = Calibration(0.5, 1.0, (), (), ())
+    told = Calibration(0.5, 1.25, (), (), ())
     assert told.warmth(logits[:0], y[:0]) == 1
     few, many = told.warmth(logits[:60], y[:60]), told.warmth(logits, y)
-    assert 1 < few < many == pytest.approx(2, rel=0.15)
+    assert 1 < few < many == pytest.approx(2 / 1.25, rel=0.15)
 
     def energy(warmth: float) -> float:
-        p = (logits[:60] / warmth).softmax(-1)[torch.arange(60), y[:60]]
+        p = (logits[:60] / (1.25 * warmth)).softmax(-1)[torch.arange(60), y[:60]]
         return -p.log().sum().item() + math.log(warmth) ** 2 / (2 * SPREAD**2)
 
     assert energy(few) < min(energy(few * 1.02), energy(few / 1.02))
