@@ -149,16 +149,36 @@ def test_an_answer_depends_on_the_memory_alone_and_a_loss_draws_anew():
     assert torch.equal(*answers)
     assert torch.equal(random, torch.get_rng_state())
     abml.train()
-    assert abml.loss(episodes) != abml.loss(episodes)
+    assert abml.loss(episodes) != abml.loss(episodes)  # for one seed, as everything here
+    assert not torch.equal(abml.predict(memory, episodes.query.x).probs, answers[0])  # the answers' part alone
+    name, apart = next(iter(memory)), [abml.adapt(episodes.support) for _ in range(2)]  # and that of adapting
+    assert not torch.equal(apart[0][name], apart[1][name])
+
+
+class Heard(qs.ABML):
+    """Keeps what noise it drew, a list per call."""
+
+    heard: list
+
+    def _noise(self):
+        drawn = super()._noise()
+        self.heard.append([torch.cat([unit.flatten() for unit in one.values()]) for one in drawn])
+        return drawn
 
 
 def test_training_repeats_to_the_same_bits_though_it_draws_at_random():
-    losses = []
-    for _ in range(2):
+    losses, heard = [], []
+    for run in range(2):
         torch.manual_seed(0)
-        abml = qs.ABML(mlp(256, 8, 3), inner_steps=1, samples=2)
-        losses.append([p.loss for p in qs.train(abml, tasks_for("abml"), steps=3, batch=4)])
+        abml = Heard(mlp(256, 8, 3), inner_steps=1, samples=2)
+        abml.heard = []
+        torch.manual_seed(run)  # of no account: a step's noise is the step's alone
+        losses.append([p.loss for p in qs.train(abml, tasks_for("abml"), steps=3, batch=4, engine=qs.Engine())])
+        heard.append(torch.stack([one for call in abml.heard for one in call]))
     assert losses[0] == losses[1]
+    assert torch.equal(heard[0], heard[1])
+    assert len(heard[0]) == 3 * 2 * 2  # steps, adapting and answering, networks
+    assert len(heard[0][:, 0].unique()) == len(heard[0])  # no noise comes twice
 
 
 def test_a_network_with_running_statistics_is_refused():

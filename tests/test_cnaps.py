@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from learners import conv_net, episodes_for, mlp, toy_data
+from learners import conv_net, episodes_for, mlp, padded, toy_data
 from test_maml import double
 from torch import nn
 
@@ -68,6 +68,13 @@ def test_what_it_predicts_does_not_depend_on_the_order_of_the_support_set():
     for name, predicted in memory.items():
         torch.testing.assert_close(again[name], predicted)
     assert (memory["film"][0] - memory["film"][1]).abs().max() > 1e-3
+
+
+def test_padding_of_the_support_set_has_no_part_in_what_it_predicts():
+    one, support = strong().double(), double(episodes_for("cnaps")).support
+    memory, again = one.adapt(support), one.adapt(padded(support, 3))
+    for name, predicted in memory.items():
+        torch.testing.assert_close(again[name], predicted)
 
 
 def test_one_learner_takes_any_number_of_ways():

@@ -166,6 +166,32 @@ class Explodes(qs.MetaLearner):
         return self.w / (0.0 if self.calls == 5 else 1.0)
 
 
+class Draws(Explodes):
+    """Its loss is a random number."""
+
+    stochastic = True
+
+    def loss(self, episodes):
+        return 0 * self.w + torch.rand(())
+
+
+def test_what_a_loss_draws_is_a_function_of_seed_and_step(tmp_path):
+    def drawn(outer: int, steps: int = 4, **settings) -> list[float]:
+        torch.manual_seed(outer)  # of no account
+        one, made = Draws(), {"batch": 4, "engine": LOOP, **settings}
+        return [p.loss for p in qs.train(one, tasks_for("protonet"), steps=steps, **made)]
+
+    first = drawn(1)
+    assert len(set(first)) == 4  # a fixed seed: no step draws what another has drawn
+    assert drawn(2) == first
+    assert drawn(1, batch=2) == first
+    assert not set(first) & set(drawn(1, seed=1))
+    part = qs.train(Draws(), tasks_for("protonet"), steps=4, batch=4, engine=LOOP, out=tmp_path)
+    assert [next(part).loss, next(part).loss] == first[:2]
+    part.close()
+    assert drawn(3, out=tmp_path, resume=True) == first[2:]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_seed_and_checkpoint(tmp_path):
     one = Explodes()
     settings = {"out": tmp_path, "checkpoint_seconds": 0.0, "engine": qs.Engine(chunk=None)}

@@ -60,6 +60,25 @@ def test_pre_training_is_cross_entropy_over_the_true_classes(name):
     torch.testing.assert_close(one.loss(episodes), cross_entropy(one.head(one.encoder(x)), classes))
 
 
+@pytest.mark.parametrize("name", ["linear-probe", "simpleshot"])
+def test_pre_training_takes_the_mean_over_the_examples_of_a_task_that_exist(name):
+    one, episodes = learner(name).eval(), episodes_for(name)
+    support, query = episodes.support, episodes.query
+    there = torch.ones(query.y.shape, dtype=torch.bool)
+    there[0, 5:], there[2, ::2] = False, False  # some tasks have fewer queries, and anything may lie in their place
+    x = query.x.where(there.view(*there.shape, *[1] * (query.x.ndim - 2)), 100.0)
+    ragged = replace(query, x=x, classes=query.classes.where(there, 0), mask=there)
+    nats = []
+    for t, exists in enumerate(there):
+        shown = torch.cat([support.x[t], query.x[t, exists]])
+        classes = torch.cat([support.classes[t], query.classes[t, exists]])
+        nats.append(cross_entropy(one.head(one.encoder(shown)), classes))
+    torch.testing.assert_close(one.loss(qs.Episodes(support, ragged)), torch.stack(nats).mean())
+    none = replace(support, x=100 * support.x, mask=torch.zeros(support.y.shape, dtype=torch.bool))
+    alone = [cross_entropy(one.head(one.encoder(query.x[t])), query.classes[t]) for t in range(len(query))]
+    torch.testing.assert_close(one.loss(qs.Episodes(none, query)), torch.stack(alone).mean())
+
+
 def test_pre_training_without_true_classes_is_refused():
     x, y = torch.rand(1, 2, 256), torch.tensor([[0, 1]])
     episodes = qs.Episodes(qs.Examples(x, y, 2), qs.Examples(x, y, 2))
