@@ -72,6 +72,19 @@ def test_a_learner_learns_as_by_pytorch_from_any_number_of_examples(tmp_path):
     assert about(tmp_path / "learner.onnx")["ways"] == WAYS
 
 
+@pytest.mark.parametrize("name", ["protonet", "mahalanobis"])
+def test_a_file_that_learns_finds_no_class_that_it_was_not_shown(name, tmp_path):
+    one, (x, y) = learner(name).eval(), pictures(flat=name != "protonet")
+    qs.export_adaptation(one, tmp_path / "learner.onnx", ways=WAYS, shape=x.shape[1:])
+    for shown, rows in ((WAYS, np.arange(0, len(x), 3)), (1, np.flatnonzero(y == 2)[:3])):
+        support = qs.Examples(torch.from_numpy(x[rows])[None], torch.from_numpy(y[rows])[None], WAYS)
+        with torch.no_grad():
+            probs = one.predict(one.adapt(support), torch.from_numpy(x[:20])[None]).probs[0]
+        found = ran(tmp_path / "learner.onnx", support_x=x[rows], support_y=y[rows], x=x[:20])
+        np.testing.assert_allclose(found, probs, atol=1e-5)
+        assert (found.max(0) > 0).sum() == shown
+
+
 def at_the_files_temperature(fitted: qs.FewShotClassifier) -> qs.FewShotClassifier:
     """With that of other tasks of 3 classes with 2 examples each, which this task's own do not move."""
     fitted.own_ = fitted.own()._replace(temperature=fitted.ready_.calibration(3, 2).temperature)

@@ -69,7 +69,8 @@ class Examples:
     Args:
         x: The inputs.
         y: For classification, integer labels in [0, ways); for regression, targets with one axis of their own.
-        ways: The number of classes of each task; None for regression.
+        ways: The number of classes of each task; None for regression. Methods that compare a query with what they
+            remember of each class give next to no probability to one of which a support set has no example.
         classes: The true class ids of the examples, in the data set that they were drawn from, where known. A
             transfer baseline is trained on them; no other method may look.
         mask: True where an example exists; None where all do. Ragged tasks are padded, and say so here.
