@@ -113,6 +113,12 @@ def test_more_classes_than_a_network_has_outputs_are_refused():
         negative_log_likelihood(qs.categorical(torch.zeros(2, 5, 3)), query)
 
 
+def test_numbers_of_another_length_than_the_targets_are_refused():
+    query = qs.Examples(torch.zeros(2, 5, 1), torch.zeros(2, 5, 3))
+    with pytest.raises(ValueError, match=r"over numbers of shape \[1\] was predicted for targets of shape \[3\]"):
+        negative_log_likelihood(qs.gaussian(torch.zeros(2, 5, 1)), query)
+
+
 def test_a_distribution_that_is_none_for_each_target_is_refused():
     query = qs.Examples(torch.zeros(2, 5, 1), torch.zeros(2, 5, 1), ways=None)
     wrong = torch.distributions.Normal(torch.zeros(2, 5, 1), 1.0)

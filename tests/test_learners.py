@@ -225,6 +225,15 @@ def test_more_classes_than_a_network_has_outputs_are_told(name):
         learner(name).eval().adapt(support)
 
 
+@pytest.mark.parametrize("name", ["maml-regression", "abml-regression", "scratch-regression"])
+def test_numbers_that_are_not_as_many_as_a_network_has_outputs_are_told(name):
+    x, y = torch.zeros(2, 4, 1), torch.zeros(2, 4, 3)  # of which PyTorch would compare each with the one
+    with pytest.raises(
+        ValueError, match=r"over numbers of shape \[1\] was predicted for targets of shape \[3\]; build"
+    ):
+        learner(name).eval().adapt(qs.Examples(x, y))
+
+
 PROTOTYPES = [
     *("protonet", "protonet-batch", "protonet-task", "protonet-resnet12", "matching", "matching-full-context"),
     *("relation", "mahalanobis", "feat", "proto-maml", "cnaps", "cnp", "anp"),

@@ -242,7 +242,7 @@ def log_likelihoods(predicted: Distribution, examples: Examples) -> Float[Tensor
     """The log-likelihood of each target, in nats.
 
     Raises:
-        ValueError: A distribution of another batch shape than [task, example], or of fewer classes than tasks have.
+        ValueError: A distribution of another batch shape than [task, example], or over something else than the targets.
     """
     shape = tuple(examples.y.shape[:2])
     if tuple(predicted.batch_shape) != shape:
@@ -251,20 +251,27 @@ def log_likelihoods(predicted: Distribution, examples: Examples) -> Float[Tensor
             f"{list(predicted.batch_shape)} was predicted; needed is one distribution for each target, of batch shape "
             f"[task, query]: for numbers, qs.gaussian(mean, std)."
         )
-    require_outputs(predicted, examples.ways)
+    require_outputs(predicted, examples)
     return predicted.log_prob(examples.y)
 
 
-def require_outputs(predicted: Distribution, ways: int | None) -> None:
-    """Checks that every class of a task has its probability; more, of classes that the task lacks, do no harm.
+def require_outputs(predicted: Distribution, examples: Examples) -> None:
+    """Checks that what is predicted fits the targets: a probability of every class, perhaps of more; or every number.
 
     Raises:
-        ValueError: Too few.
+        ValueError: It does not; of numbers, PyTorch would compare one with each of several.
     """
-    if ways and isinstance(predicted, Categorical) and predicted.logits.shape[-1] < ways:
+    if examples.ways is None:
+        if predicted.event_shape != examples.y.shape[2:]:
+            raise ValueError(
+                f"a {type(predicted).__name__} over numbers of shape {list(predicted.event_shape)} was predicted for "
+                f"targets of shape {list(examples.y.shape[2:])}; build the network with an output for each target, and "
+                f"take qs.gaussian for its likelihood."
+            )
+    elif isinstance(predicted, Categorical) and predicted.logits.shape[-1] < examples.ways:
         raise ValueError(
-            f"this network was built for {predicted.logits.shape[-1]} classes, and there are {ways}; train one for "
-            f"more, with {ways} outputs, or draw tasks of fewer ways."
+            f"this network was built for {predicted.logits.shape[-1]} classes, and there are {examples.ways}; train "
+            f"one for more, with {examples.ways} outputs, or draw tasks of fewer ways."
         )
 
 

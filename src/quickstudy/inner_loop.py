@@ -211,7 +211,7 @@ def adapt_weights(
 
     Raises:
         TypeError: Tasks of numbers under the likelihood of classes.
-        ValueError: A network with fewer outputs than tasks have classes.
+        ValueError: A network whose outputs do not fit the tasks' targets.
     """
     if likelihood is categorical and support.ways is None:
         raise TypeError(
@@ -222,7 +222,7 @@ def adapt_weights(
     def nats(call: Callable, w: Weights, x: Tensor, y: Tensor, exists: Tensor) -> Tensor:
         with measured_on(exists):
             predicted = likelihood(call(w, x))
-        require_outputs(predicted, support.ways)
+        require_outputs(predicted, support)
         return (-predicted.log_prob(y) * exists).sum(-1) / exists.sum(-1)
 
     def one_task(own: Weights, x: Tensor, y: Tensor, exists: Tensor) -> Weights:
