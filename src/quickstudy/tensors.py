@@ -132,6 +132,11 @@ def only_shown(remembered: Float[Tensor, "task way *d"], support: Examples) -> F
     return remembered.masked_fill(~_wide(shown_classes(support), remembered), torch.inf)
 
 
+def prototypes(z: Float[Tensor, "task support d"], support: Examples) -> Float[Tensor, "task way d"]:
+    """The mean of each class's embeddings, as `only_shown` has it."""
+    return only_shown(class_means(z, support), support)
+
+
 def shown_in(remembered: Float[Tensor, "task way *d"]) -> tuple[Float[Tensor, "task way *d"], Bool[Tensor, "task way"]]:
     """What `only_shown` made, with zero for infinity; and which classes had examples."""
     missing = (remembered == torch.inf).flatten(2).all(-1)  # [T, W]

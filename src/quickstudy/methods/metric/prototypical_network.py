@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from quickstudy.contract import Examples, MetaLearner, categorical
-from quickstudy.tensors import below_shown, class_means, only_shown, per_task, shown_in, squared_distances
+from quickstudy.tensors import below_shown, per_task, prototypes, shown_in, squared_distances
 
 
 class PrototypicalNetwork(MetaLearner):
@@ -23,9 +23,9 @@ class PrototypicalNetwork(MetaLearner):
 
     def adapt(self, support: Examples) -> Float[Tensor, "task way d"]:
         z = per_task(self.encoder, support.x)  # [T, S, D]
-        return only_shown(class_means(z, support), support)  # eq. 1
+        return prototypes(z, support)  # eq. 1
 
     def predict(self, memory: Float[Tensor, "task way d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
         z = per_task(self.encoder, x)  # [T, Q, D]
-        prototypes, shown = shown_in(memory)
-        return categorical(below_shown(-squared_distances(z, prototypes), shown))  # eq. 2
+        means, shown = shown_in(memory)
+        return categorical(below_shown(-squared_distances(z, means), shown))  # eq. 2

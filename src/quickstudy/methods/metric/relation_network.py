@@ -10,12 +10,11 @@ from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, va
 from quickstudy.encoders.mlp import MLP
 from quickstudy.tensors import (
     below_shown,
-    class_means,
     full_precision,
     number_of_ways,
-    only_shown,
     out_features,
     per_task,
+    prototypes,
     shown_in,
 )
 
@@ -48,7 +47,7 @@ class RelationNetwork(MetaLearner):
 
     def adapt(self, support: Examples) -> Float[Tensor, "task way *d"]:
         z = per_task(self.encoder, support.x)  # [T, S, *D]
-        return only_shown(class_means(z.flatten(2), support), support).unflatten(2, z.shape[2:])
+        return prototypes(z.flatten(2), support).unflatten(2, z.shape[2:])
 
     def predict(self, memory: Float[Tensor, "task way *d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
         return categorical(below_shown(logsigmoid(self._relations(memory, x)), shown_in(memory)[1]))

@@ -9,11 +9,10 @@ from quickstudy.contract import Examples, MetaLearner, categorical
 from quickstudy.encoders.mlp import MLP
 from quickstudy.tensors import (
     below_shown,
-    class_means,
     gaussian_outputs,
-    only_shown,
     out_features,
     per_task,
+    prototypes,
     shown_in,
     support_mean,
 )
@@ -48,7 +47,7 @@ class NeuralProcess(MetaLearner):
         if self.targets is not None and support.ways is not None:
             raise TypeError(f"this neural process was built for {self.targets} targets, but the tasks have classes.")
         if self.targets is None:
-            return only_shown(class_means(per_task(self.h, z), support), support)  # [T, W, R]
+            return prototypes(per_task(self.h, z), support)  # [T, W, R]
         r = per_task(self.h, torch.cat([z, support.y.to(z.dtype)], -1))  # eq. 1
         return support_mean(r, support)  # eq. 2: [T, 1, R]
 

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import below_shown, class_means, only_shown, out_features, per_task, shown_in
+from quickstudy.tensors import below_shown, out_features, per_task, prototypes, shown_in
 
 
 class MetaBaseline(MetaLearner):
@@ -39,7 +39,7 @@ class MetaBaseline(MetaLearner):
         self.temperature = nn.Parameter(torch.tensor(temperature))
 
     def adapt(self, support: Examples) -> Float[Tensor, "task way d"]:
-        return only_shown(class_means(per_task(self.encoder, support.x), support), support)
+        return prototypes(per_task(self.encoder, support.x), support)
 
     def predict(self, memory: Float[Tensor, "task way d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
         means, shown = shown_in(memory)

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.norm import BatchNorm
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import below_shown, class_means, only_shown, out_features, per_task, shown_in, squared_distances
+from quickstudy.tensors import below_shown, out_features, per_task, prototypes, shown_in, squared_distances
 
 
 class SimpleShot(MetaLearner):
@@ -39,7 +39,7 @@ class SimpleShot(MetaLearner):
         self.statistics = BatchNorm(out_features(encoder), affine=False)  # normalises nothing: its mean is wanted
 
     def adapt(self, support: Examples) -> Float[Tensor, "task way d"]:
-        return only_shown(class_means(self._transformed(support.x), support), support)
+        return prototypes(self._transformed(support.x), support)
 
     def predict(self, memory: Float[Tensor, "task way d"], x: Shaped[Tensor, "task query *x"]) -> Categorical:
         means, shown = shown_in(memory)
