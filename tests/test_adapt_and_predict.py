@@ -364,8 +364,9 @@ def test_a_cell_that_is_no_number_is_told_by_file_row_line_and_column(monkeypatc
         ((bad, good), "may be read as different numbers. Write it with a point, and nothing between thousands; or if"),
         ((good, bad), "is no number, and the support set has numbers in its column. Write one, or leave the row out."),
     ):
-        code, _, err = run(monkeypatch, capsys, "predict", "table", *words)
+        code, out, err = run(monkeypatch, capsys, "predict", "table", *words)
         assert (code, f"{why} {more}" in err.replace("\n", " ")) == (2, True), err
+        assert "categories:" not in out
     gaps = made(tmp_path / "gaps.csv", "price,size,kind", "1.5,n/a,a", "2.5,2,a", "3.5,3,b", "Unknown,4,b")
     code, out, err = run(monkeypatch, capsys, "predict", "table", gaps, good)
     assert (code, "categories:" in out) == (0, False), err

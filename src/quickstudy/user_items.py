@@ -11,7 +11,7 @@ import numpy as np
 
 from quickstudy.data.folder import READ, class_files, is_picture, nested
 from quickstudy.data.rows import RowsRead, label_column, read_rows, read_text, shown
-from quickstudy.encoders.table import as_numbers, labels_of, meant
+from quickstudy.encoders.table import holds_names, labels_of, meant
 from quickstudy.encoders.wrong_item import WrongItem
 
 CONTENT = {
@@ -111,7 +111,7 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
         raise ValueError(f"{called[place]}: no {label!r}{but}. Label it, or remove the row.")
     check_written_alike(labels, called, label)
     said = f"labels: column {label!r} of {path}; learned from: {', '.join(columns)}"
-    if kind == "rows" and (words := [name for name in columns if as_numbers(rows.column(name)) is None]):
+    if kind == "rows" and (words := [name for name in columns if holds_names(rows.column(name))]):
         said += f"; categories: {', '.join(words)}"
     said += "; left out: a column without a name" if unnamed else ""
     return Labelled(items, np.array(labels), columns, label, said, called)

@@ -198,6 +198,11 @@ def strays(values: np.ndarray) -> list[int]:
     return places if differ and np.abs(read).max() >= CODES and 3 * len(places) <= len(read) else []
 
 
+def holds_names(values: np.ndarray) -> bool:
+    """Whether a column is one of categories."""
+    return as_numbers(values) is None and not strays(values)
+
+
 def gap(value: Any) -> bool:
     """Whether a text stands for no number, in a column of numbers."""
     return isinstance(value, str) and value.strip().casefold() in GAPS
