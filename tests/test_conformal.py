@@ -10,7 +10,7 @@ import quickstudy as qs
 from quickstudy.calibration import GRID, SPREAD, Calibration, between
 from quickstudy.confidence import likeliest_temperature
 from quickstudy.conformal import LENT, Own, answers_left_out, calibrate, of_own, sets, share_below, with_one_wrong
-from quickstudy.evaluation import episode_list
+from quickstudy.evaluation import VALIDATION, episode_list
 from quickstudy.left_out import left_out
 
 
@@ -86,7 +86,7 @@ def test_what_was_measured_on_some_classes_holds_for_others(shots):
 def test_of_the_queries_that_were_measured_as_many_are_missed_as_is_said(shots):
     one, tasks = qs.PrototypicalNetwork(nn.Identity()).eval(), qs.FewShot(islands(0.8), 4, shots, 5)
     told, answers, left, within = calibrate((one, tasks), episodes=60), [], [], {0.1: [], 0.3: [], 0.5: []}
-    for batch in episode_list(tasks, 60):
+    for batch in episode_list(tasks, 60, stream=VALIDATION):
         for support, query in ((episode.support, episode.query) for episode in batch):
             x, y = support.x[0], support.y[0]
             own, kept = of_own(one, x, y, 4, told), answers_left_out(one, x, y, 4)

@@ -96,7 +96,7 @@ def test_a_step_size_is_chosen_on_validation_tasks():
     one, tasks = learner("fine-tune"), qs.FewShot(toy(), 3, 2, 4)
     found = {}
     for one.lr in (0.0, 0.001, 0.1):
-        found[one.lr] = qs.evaluate(one, tasks, episodes=20, seed=1).goodness
+        found[one.lr] = qs.evaluate(one, tasks, episodes=20, seed=1, stream="validation").goodness
     diverges, one.lr = 1e9, 7.0
     best = max(found, key=lambda lr: found[lr])
     assert best > 0
