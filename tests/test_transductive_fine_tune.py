@@ -20,11 +20,19 @@ def transductive(net: str = "mlp", **options) -> qs.TransductiveFineTune:
     return qs.TransductiveFineTune(NETS[net](), classes=6, **options).double().eval()
 
 
+def rectified(one: qs.TransductiveFineTune, x: torch.Tensor) -> torch.Tensor:
+    outputs = one.head(one.encoder(x))
+    return (outputs - outputs.mean(1, keepdim=True)).relu()
+
+
 def by_hand(one: qs.TransductiveFineTune, support: qs.Examples, x: torch.Tensor) -> torch.Tensor:
     """The logits of one task's queries, with a network of its own that PyTorch's Adam trains."""
     state = {k: v.clone() for k, v in one.state_dict().items()}
-    features = lambda x: nn.functional.normalize(one.head(one.encoder(x)).relu(), dim=-1)  # noqa: E731
-    z = one.head(one.encoder(support.x[0])).relu().detach()
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.normalize(rectified(one, x), dim=-1)
+
+    z = rectified(one, support.x[0]).detach()
     weight = torch.stack([z[support.y[0] == c].mean(0) for c in range(3)])
     weight = (weight / weight.norm(dim=1, keepdim=True)).requires_grad_()
     bias = torch.zeros(3, dtype=torch.double, requires_grad=True)
@@ -50,6 +58,16 @@ def test_a_prediction_is_made_by_a_network_trained_on_the_task_by_adam(net, stra
         torch.testing.assert_close(found[t], by_hand(one, episode.support, episode.query.x[0]), rtol=1e-5, atol=1e-7)
 
 
+def test_what_all_outputs_of_pre_training_have_in_common_changes_nothing():
+    one, episodes = transductive(steps=4, lr=0.01), double(episodes_for("transductive-fine-tune"))
+    found = []
+    for _ in range(2):
+        found.append(one.predict(one.adapt(episodes.support), episodes.query.x).logits)
+        with torch.no_grad():
+            one.head.bias -= 100
+    torch.testing.assert_close(*found)
+
+
 def test_its_loss_is_cross_entropy_of_the_support_set_plus_entropy_of_the_queries():
     support = Categorical(probs=torch.tensor([[[0.5, 0.5], [0.2, 0.8], [0.6, 0.4]]]))
     query = Categorical(probs=torch.tensor([[[0.25, 0.75], [0.5, 0.5]]]))
@@ -64,7 +82,7 @@ def test_with_no_steps_it_answers_by_cosines_with_the_class_means_of_rectified_o
     one, episodes = transductive(steps=0), double(episodes_for("transductive-fine-tune"))
     probs = one.predict(one.adapt(episodes.support), episodes.query.x).probs
     for t in range(len(episodes)):
-        z, queries = (one.head(one.encoder(part.x[t])).relu() for part in (episodes.support, episodes.query))
+        z, queries = (rectified(one, part.x[t]) for part in (episodes.support, episodes.query))
         means = torch.stack([z[episodes.support.y[t] == c].mean(0) for c in range(3)])
         cosines = nn.functional.cosine_similarity(queries[:, None], means[None], dim=-1)
         torch.testing.assert_close(probs[t], cosines.softmax(-1))

@@ -22,8 +22,8 @@ class TransductiveFineTune(MetaLearner):
     the support set (eq. 6). As a query must be seen to be learned from, the memory is the support set itself,
     beside those means, and the gradient steps are part of every prediction. So the answer depends on which queries
     are asked together. It deviates from the paper in that a step descends both terms of the loss together, where the
-    paper takes one step for each by turns. Evaluate in evaluation mode, in which running statistics stay those of
-    pre-training.
+    paper takes one step for each by turns; and see `rectified`. Evaluate in evaluation mode, in which running
+    statistics stay those of pre-training.
 
     Args:
         encoder: From inputs to embeddings.
@@ -32,7 +32,7 @@ class TransductiveFineTune(MetaLearner):
         lr: Their size; the longer an encoder was trained, the smaller is the best one, so `tune` it.
     """
 
-    choices = MappingProxyType({"lr": (0.003, 0.001, 0.0003, 0.0001)})
+    choices = MappingProxyType({"lr": (0.003, 0.001, 0.0003, 0.0001, 0.00003)})
 
     def __init__(self, encoder: nn.Module, *, classes: int, steps: int = 25, lr: float = 5e-5):
         super().__init__()
@@ -44,7 +44,7 @@ class TransductiveFineTune(MetaLearner):
         return True
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
-        z = per_task(self._classifier, support.x).relu()
+        z = rectified(per_task(self._classifier, support.x))
         weight = only_shown(normalize(class_means(z, support), dim=-1), support)  # eq. 6
         return {"x": support.x, "y": support.y, "exists": valid(support), "weight": weight}
 
@@ -58,7 +58,7 @@ class TransductiveFineTune(MetaLearner):
         both, shots = torch.cat([memory["x"], x], 1), memory["x"].shape[1]
 
         def answers() -> tuple[Categorical, Categorical]:  # for the support set and for the queries
-            z = normalize(apply_weights(self._classifier, weights, both).relu(), dim=-1)
+            z = normalize(rectified(apply_weights(self._classifier, weights, both)), dim=-1)
             logits = below_shown(z @ weight.mT + bias, shown)  # eq. 7: [T, S + Q, W]
             return categorical(logits[:, :shots]), categorical(logits[:, shots:])
 
@@ -77,6 +77,15 @@ class TransductiveFineTune(MetaLearner):
     def _classifier(self) -> nn.Sequential:
         """Of the training classes."""
         return nn.Sequential(self.encoder, self.head)
+
+
+def rectified(outputs: Float[Tensor, "task example classes"]) -> Float[Tensor, "task example classes"]:
+    """The outputs above their mean over training classes; else zero.
+
+    The paper cuts at zero, but pre-training says nothing of what all outputs have in common: in a long one they drift
+    below it, every one, and nothing would be left.
+    """
+    return (outputs - outputs.mean(-1, keepdim=True)).relu()
 
 
 def transductive_loss(support: Categorical, query: Categorical, y: Tensor, exists: Tensor) -> Float[Tensor, " task"]:
