@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import t
+from scipy.special import stdtrit
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
@@ -63,11 +63,11 @@ def interval(scores: Float[Tensor, " task"], draws: Int[Tensor, " task"] | None 
     if draws is None:
         return Interval(mean, 1.96 * scores.std().item() / len(scores) ** 0.5)
     count = int(draws.max()) + 1
-    sums = scores.new_zeros(count).index_add(0, draws, scores - mean)
     if count == 1:
         return Interval(mean, math.inf)
+    sums = scores.new_zeros(count).index_add(0, draws, scores - mean)
     spread = (sums.square().sum().item() * count / (count - 1)) ** 0.5
-    return Interval(mean, float(t.ppf(0.975, count - 1)) * spread / len(scores))
+    return Interval(mean, float(stdtrit(count - 1, 0.975)) * spread / len(scores))
 
 
 def calibration_error(bins: Float[Tensor, "bin 3"]) -> float:
