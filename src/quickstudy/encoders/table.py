@@ -187,7 +187,7 @@ def strays(values: np.ndarray) -> list[int]:
     go beyond nine and most of them differ, or more than ten do.
     """
     places = unread(values)
-    if as_numbers(values) is not None or all(MISWRITTEN.fullmatch(str(values[place])) for place in places):
+    if all(MISWRITTEN.fullmatch(str(values[place])) for place in places) or as_numbers(values) is not None:
         return places
     read = as_numbers(np.delete(values, places))
     assert read is not None  # without those that are no numbers

@@ -64,9 +64,8 @@ class RelationNetwork(MetaLearner):
         self, memory: Float[Tensor, "task way *d"], x: Shaped[Tensor, "task query *x"]
     ) -> Float[Tensor, "task query way"]:
         z = per_task(self.encoder, x)  # [T, Q, *D]
-        pairs = torch.cat(
-            torch.broadcast_tensors(shown_in(memory)[0][:, None], z[:, :, None]), 3
-        )  # [T, Q, W, 2 D, ...]
+        means, _ = shown_in(memory)
+        pairs = torch.cat(torch.broadcast_tensors(means[:, None], z[:, :, None]), 3)  # [T, Q, W, 2 D, ...]
         return per_task(self.relation, pairs.flatten(1, 2)).view(pairs.shape[:3])  # before the sigmoid
 
 
