@@ -84,3 +84,9 @@ def test_the_contrastive_term_does_not_see_padding():
 def test_without_the_contrastive_term_the_loss_is_that_of_every_learner():
     learner, episodes = feat(contrast=0.0), double(episodes_for("feat"))
     torch.testing.assert_close(learner.loss(episodes), qs.MetaLearner.loss(learner, episodes))
+
+
+def test_a_class_without_examples_is_no_part_of_the_set_that_others_are_adapted_to():
+    learner, episodes = feat().eval(), double(episodes_for("feat"))
+    wider = dataclasses.replace(episodes.support, ways=episodes.support.ways + 1)
+    torch.testing.assert_close(learner.adapt(wider)[:, :-1], learner.adapt(episodes.support))

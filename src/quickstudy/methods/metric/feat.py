@@ -13,6 +13,7 @@ from quickstudy.tensors import (
     only_shown,
     out_features,
     per_task,
+    shown_classes,
     shown_in,
     squared_distances,
     support_and_query,
@@ -74,7 +75,8 @@ class FEAT(MetaLearner):
         return Examples(per_task(self.encoder, examples.x), examples.y, examples.ways, mask=valid(examples))
 
     def _prototypes(self, z: Tensor, support: Examples) -> Tensor:
-        return only_shown(self.transform(class_means(z, support)), support)
+        adapted = self.transform(class_means(z, support), _and_itself(shown_classes(support)[:, None]))
+        return only_shown(adapted, support)
 
     def _nearest(self, z: Tensor, prototypes: Tensor) -> Categorical:
         prototypes, shown = shown_in(prototypes)
@@ -82,7 +84,11 @@ class FEAT(MetaLearner):
 
     def _contrast(self, support: Examples, query: Examples) -> Float[Tensor, ""]:
         both = support_and_query(Episodes(support, query))
-        itself = torch.eye(both.y.shape[1], dtype=torch.bool, device=both.y.device)  # so that padding sees something
-        sees = (both.y[:, :, None] == both.y[:, None]) & valid(both)[:, None] | itself
+        sees = _and_itself((both.y[:, :, None] == both.y[:, None]) & valid(both)[:, None])
         centres = only_shown(class_means(self.transform(both.x, sees), both), both)
         return negative_log_likelihood(self._nearest(both.x, centres), both).mean()
+
+
+def _and_itself(sees: Bool[Tensor, "task #item item"]) -> Bool[Tensor, "task item item"]:
+    """What each item sees, itself too, so that one which nobody else sees has something to see."""
+    return sees | torch.eye(sees.shape[-1], dtype=torch.bool, device=sees.device)
