@@ -17,15 +17,14 @@ from pathlib import Path
 
 import torch
 from language_data import SHARES, SHOTS, Split, splits
-from language_methods import LEARNERS, Setup
+from language_methods import LEARNERS, Setup, parameters, quicker
 from language_scores import Asked, example, tasks_of, tested
 from machine import processor
 
 import quickstudy as qs
-from quickstudy.training import adam
 
 RESULTS = Path(__file__).parent / "results"
-STEPS, BATCH, SPLITS = 150, 16, 5
+STEPS, SPLITS = 150, 5
 
 
 def trained(
@@ -34,17 +33,20 @@ def trained(
     """The learner with the weights that were best for validation classes, its steps, and its score there."""
     torch.manual_seed(seed)
     learner, steps, best = setup.build(split), max(2, int(steps * setup.share)), None
-    optimizer, scheduler = adam(learner, setup.lr, steps)
-    if not setup.share or optimizer is None:
+    if not setup.share:
         return learner, 0, None
+    optimizer = torch.optim.Adam(parameters(learner, setup.lr))
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for progress in qs.train(
         learner,
-        qs.FewShot(split.train.embedded, 5, (min(SHOTS), max(SHOTS)), 5),
+        qs.FewShot(split.train.seen(setup.words), 5, (min(SHOTS), max(SHOTS)), 5),
         steps=steps,
-        batch=BATCH,
+        batch=setup.batch,
         optimizer=optimizer,
         scheduler=scheduler,
-        validate=qs.Validation(tasks_of(split.validation.embedded, 1), every=max(1, steps // 2), episodes=episodes),
+        validate=qs.Validation(
+            tasks_of(split.validation.seen(setup.words), 1), every=max(1, steps // 2), episodes=episodes
+        ),
         seed=seed,
         engine=setup.engine,
     ):
@@ -57,7 +59,8 @@ def run(name: str, split: Split, steps: int, asked: Asked, seed: int) -> dict:
     start, setup = time.process_time(), LEARNERS[name]
     learner, steps, best = trained(setup, split, steps, asked.validating, seed)
     training = time.process_time() - start
-    about = {"steps": steps, "batch": BATCH, "validation": best, "training_seconds": round(training, 1)}
+    learner = quicker(learner)
+    about = {"steps": steps, "batch": setup.batch, "validation": best, "training_seconds": round(training, 1)}
     about |= {"parameters": sum(p.numel() for p in learner.parameters() if p.requires_grad)}
     about |= {
         "transductive": learner.transductive,

@@ -25,6 +25,10 @@ class Part(NamedTuple):
     embedded: qs.LabelledData
     rows: qs.LabelledData
 
+    def seen(self, words: bool) -> qs.LabelledData:
+        """The examples that a method sees: texts, by their numbers, or embeddings."""
+        return self.rows if words else self.embedded
+
 
 class Split(NamedTuple):
     """What one split of the classes is.

@@ -1,4 +1,4 @@
-"""The methods of benchmarks/language.py: on embeddings of sentences, or on their words."""
+"""The methods of benchmarks/language.py: on embeddings of sentences, on their words, or through the encoder."""
 
 import math
 from collections.abc import Callable
@@ -12,9 +12,12 @@ from sklearn.pipeline import make_pipeline
 from torch import Tensor, nn
 
 import quickstudy as qs
+from quickstudy.encoders.texts import PretrainedTexts
 from quickstudy.inner_loop import Strategy
 
 D, HIDDEN, FEATURES = 384, 64, 64
+THROUGH = 3e-5
+"""The first step size of Adam for a sentence encoder that learns."""
 
 
 class Setup(NamedTuple):
@@ -24,9 +27,10 @@ class Setup(NamedTuple):
         family: Where the catalogue has it.
         title: In tables.
         build: The learner for a split.
-        lr: The first step size of Adam, which falls to zero along a cosine.
+        lr: The first step size of Adam, which falls to zero along a cosine; that of a sentence encoder is THROUGH.
         share: Of the steps that others take; 0 for what is not trained.
         words: Whether it sees the texts, and not their embeddings.
+        batch: Tasks of a step.
         only: The one course that it is tested on; None for all.
         strategy: By which its inner loop is computed, where it has one.
     """
@@ -37,6 +41,7 @@ class Setup(NamedTuple):
     lr: float = 1e-3
     share: float = 1.0
     words: bool = False
+    batch: int = 16
     only: str | None = None
     strategy: Strategy = "stacked"
 
@@ -85,6 +90,53 @@ class Scaled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.scale
+
+
+class Reading(nn.Module):
+    """From the numbers of texts to their embeddings times a scale, by a sentence encoder that learns.
+
+    Args:
+        texts: All texts.
+    """
+
+    tokens: Tensor
+
+    def __init__(self, texts: tuple[str, ...], scale: float = 1.0):
+        super().__init__()
+        self.network, self.out_features = PretrainedTexts(), D
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.register_buffer("tokens", self.network.tokens(texts), persistent=False)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.network(self.tokens[rows]) * self.log_scale.exp()
+
+
+class Known(nn.Embedding):
+    """What such an encoder made of every text, when it had learned."""
+
+    def __init__(self, reading: Reading):
+        rows = torch.arange(len(reading.tokens)).split(100)
+        super().__init__(len(reading.tokens), D, _weight=torch.cat([reading(some) for some in rows]), _freeze=True)
+        self.out_features = D
+
+
+def parameters(learner: qs.MetaLearner, lr: float) -> list[dict]:
+    """What is trainable of a learner, and by steps of which size at first."""
+    slow = {id(p) for m in learner.modules() if isinstance(m, PretrainedTexts) for p in m.parameters()}
+    every = [p for p in learner.parameters() if p.requires_grad]
+    groups = {rate: [p for p in every if (id(p) in slow) == (rate == THROUGH)] for rate in (lr, THROUGH)}
+    return [{"params": some, "lr": rate} for rate, some in groups.items() if some]
+
+
+@torch.no_grad()
+def quicker(learner: qs.MetaLearner) -> qs.MetaLearner:
+    """The same with the embedding of every text computed once, where its encoder reads texts."""
+    learner.eval()
+    for owner in list(learner.modules()):
+        for name, part in list(owner.named_children()):
+            if isinstance(part, Reading):
+                setattr(owner, name, Known(part))
+    return learner
 
 
 class WordCounts(qs.MetaLearner):
@@ -151,7 +203,21 @@ LEARNERS: dict[str, Setup] = {
         lr=3e-4,
         strategy="vmap",
     ),
+    "linear-probe-through": Setup(
+        "transfer",
+        "Pre-trained through the encoder, logistic regression",
+        lambda s: qs.LinearProbe(Reading(s.texts), classes=classes(s), C=10.0),
+        words=True,
+        batch=4,
+    ),
     "protonet": Setup("metric", "Prototypical network", lambda s: qs.PrototypicalNetwork(Beside(4.0))),
+    "protonet-through": Setup(
+        "metric",
+        "Prototypical network, through the encoder",
+        lambda s: qs.PrototypicalNetwork(Reading(s.texts, 4.0)),
+        words=True,
+        batch=4,
+    ),
     "r2d2": Setup("metric", "R2-D2", lambda s: qs.R2D2(Beside(1.0), alpha=10.0), lr=3e-4),
     "anil": Setup(
         "optimization",

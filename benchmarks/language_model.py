@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 import quickstudy as qs
 from quickstudy.confidence import likeliest_temperature
+from quickstudy.encoders.texts import PAD
 from quickstudy.evaluation import episode_list
-from quickstudy.methods.in_context.prompts import PAD
 from quickstudy.scores import calibration_error, reliability
 
 CALIBRATING = 5
@@ -109,7 +109,7 @@ def on_split(
         def seen(part: Part, name: str = name, reads: bool = reads) -> qs.LabelledData:
             if reads:
                 return qs.LabelledTexts(split.texts, part.rows).embedded(tokens)
-            return part.rows if LEARNERS[name].words else part.embedded
+            return part.seen(LEARNERS[name].words)
 
         temperature = likeliest_temperature(
             answers(learner, split.validation, seen(split.validation), CALIBRATING, seed)

@@ -140,7 +140,8 @@ def costs(abouts: dict[str, dict], course: str) -> str:
         seconds = sum(one["training_seconds"] for one in some) / len(some)
         ms = sum(one["tests"][test]["adapt_ms"] for one in some) / len(some)
         trained = f"{some[0]['steps']} x {some[0]['batch']}" if some[0]["steps"] else "-"
-        learning = "-" if LEARNERS[method].words else f"{ms:.1f}"  # words are counted when queries are asked
+        counted = LEARNERS[method].words and not LEARNERS[method].share  # words are, when queries are asked
+        learning = "-" if counted else f"{ms:.1f}"
         rows.append([LEARNERS[method].title, trained, f"{some[0]['parameters']:,}", f"{seconds:.1f}", learning])
     return grid(["method", "steps x tasks", "trained parameters", "CPU seconds, a split", "ms to learn a task"], rows)
 

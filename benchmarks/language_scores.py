@@ -1,6 +1,5 @@
 """What benchmarks/language.py finds of a method: scores of tasks, how strangers are told, and an example."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -46,13 +45,12 @@ def drawn(part: Part, shots: int, episodes: int, seed: int) -> str:
 def tested(learner: qs.MetaLearner, split: Split, words: bool, asked: Asked, seed: int, engine: qs.Engine) -> dict:
     """Of every test and number of shots: scores per task and bins of confidences."""
     learner.eval()
-    sees: Callable[[Part], qs.LabelledData] = lambda part: part.rows if words else part.embedded  # noqa: E731
     found = {}
     for shots in SHOTS:
-        calibrating = tasks_of(sees(split.validation), shots)
+        calibrating = tasks_of(split.validation.seen(words), shots)
         temperature = qs.fit_temperature(learner, calibrating, episodes=asked.calibrating, seed=seed, engine=engine)
         for name, part in split.tests.items():
-            tasks = tasks_of(sees(part), shots)
+            tasks = tasks_of(part.seen(words), shots)
             one = qs.evaluate(
                 learner, tasks, episodes=asked.episodes, seed=seed, temperature=temperature, engine=engine
             )

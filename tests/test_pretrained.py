@@ -10,12 +10,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+import quickstudy as qs
 from quickstudy.encoders.background import Background, MoleculeFeatures
 from quickstudy.encoders.kept import Kept
 from quickstudy.encoders.molecules import BITS, DESCRIPTORS, LARGE, MoleculeEncoder, information, readable
 from quickstudy.encoders.pictures import PictureEncoder
-from quickstudy.encoders.pretrained import Pretrained
-from quickstudy.encoders.texts import TextEncoder
+from quickstudy.encoders.pretrained import PretrainedPictures
+from quickstudy.encoders.texts import PAD, PretrainedTexts, TextEncoder
 
 
 def photograph(seed: int = 0, size: tuple[int, int] = (40, 30)) -> Image.Image:
@@ -41,9 +42,9 @@ def test_what_is_known_is_not_computed_again():
 
 
 @pytest.fixture(scope="module")
-def lite() -> Pretrained:
+def lite() -> PretrainedPictures:
     pytest.importorskip("efficientnet_lite_pytorch", reason="needs quickstudy[vision]")
-    return Pretrained().eval()
+    return PretrainedPictures().eval()
 
 
 @torch.no_grad()
@@ -72,7 +73,7 @@ def test_a_picture_is_the_same_from_a_file_from_memory_and_as_an_array(lite, tmp
 def test_a_model_of_timm_needs_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ImportError, match=r"'resnet18' would come from timm: pip install 'quickstudy\[timm\]'"):
-        Pretrained("resnet18")
+        PretrainedPictures("resnet18")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def theirs(tmp_path_factory):
 @torch.no_grad()
 def test_a_model_of_timm_is_fed_as_it_was_trained_and_gives_its_features(theirs):
     network, path = theirs
-    one, config = Pretrained("test_resnet", weights=path).eval(), network.pretrained_cfg
+    one, config = PretrainedPictures("test_resnet", weights=path).eval(), network.pretrained_cfg
     x = torch.rand(2, 3, one.size, one.size)
     mean, std = (torch.tensor(config[name]).view(3, 1, 1) for name in ("mean", "std"))
     features = network.forward_head(network.forward_features((x - mean) / std), pre_logits=True)
@@ -101,29 +102,30 @@ def test_a_model_of_timm_is_fed_as_it_was_trained_and_gives_its_features(theirs)
 
 def test_what_is_no_model_or_no_weights_of_timm_is_told(theirs, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"timm has no model 'resnet19'; some of its models: .*resnet18"):
-        Pretrained("resnet19")
+        PretrainedPictures("resnet19")
     with pytest.raises(FileNotFoundError, match=r"no such file of weights: .*none\.pth"):
-        Pretrained("test_resnet", weights=tmp_path / "none.pth")
+        PretrainedPictures("test_resnet", weights=tmp_path / "none.pth")
     for other in ("resnet18", "test_convnext"):
         with pytest.raises(ValueError, match=rf"weights\.safetensors does not hold the weights of {other}: "):
-            Pretrained(other, weights=theirs[1])
+            PretrainedPictures(other, weights=theirs[1])
     for broken in ("broken.pth", "broken.safetensors"):
         (tmp_path / broken).write_bytes(b"no weights at all")
         with pytest.raises(ValueError, match=rf"{broken} does not hold the weights of test_resnet: "):
-            Pretrained("test_resnet", weights=tmp_path / broken)
+            PretrainedPictures("test_resnet", weights=tmp_path / broken)
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ConnectionError, match=r"could not be downloaded: .* Name a file that holds them as `weights`"):
-        Pretrained("test_resnet")
+        PretrainedPictures("test_resnet")
 
 
 @pytest.mark.parametrize(
     ("module", "build", "extra"),
     [
-        ("efficientnet_lite_pytorch", Pretrained, "vision"),
+        ("efficientnet_lite_pytorch", PretrainedPictures, "vision"),
         ("sentence_transformers", TextEncoder, "text"),
+        ("sentence_transformers", PretrainedTexts, "text"),
         ("rdkit", MoleculeEncoder, "molecules"),
     ],
 )
@@ -152,6 +154,44 @@ def test_what_is_no_text_is_told(sentences):
         sentences(["a", 3])
     with pytest.raises(ValueError, match="item 1: the text is empty; leave it out"):
         sentences([" "])
+
+
+TEXTS = ("I lost my card.", "Where?", "What is the weather like tomorrow?")
+
+
+@pytest.fixture
+def network(sentences) -> PretrainedTexts:
+    return PretrainedTexts()
+
+
+def test_a_sentence_encoder_that_learns_begins_as_the_one_that_does_not(sentences, network):
+    tokens = network.tokens(TEXTS)
+    assert (tokens[1] == PAD).sum() > (tokens[2] == PAD).sum() == 0
+    assert network.out_features == 384
+    torch.testing.assert_close(network.train()(tokens), sentences(TEXTS))
+    torch.testing.assert_close(network(tokens[1:2]), sentences(TEXTS[1:2]))  # padding is not read
+
+
+def test_every_weight_of_a_sentence_encoder_learns_through_tasks(network):
+    learner = qs.PrototypicalNetwork(network)
+    x = network.tokens(["a cat", "a dog", "two cats", "two dogs"])[None]
+    support = qs.Examples(x[:, :2], torch.tensor([[0, 1]]), ways=2)
+    episodes = qs.Episodes(support, qs.Examples(x[:, 2:], torch.tensor([[0, 1]]), ways=2))
+    learner.train()
+    before = learner.loss(episodes)
+    before.backward()
+    unread = [n for n, p in learner.named_parameters() if p.grad is None or not p.grad.any()]
+    assert all("pooler" in name or "token_type" in name for name in unread), unread
+    torch.optim.SGD(learner.parameters(), 0.1).step()
+    assert learner.loss(episodes) < before
+
+
+def test_texts_are_cut_where_the_encoder_cuts_them_and_what_is_none_is_told(network):
+    assert network.tokens(["word " * 1000]).shape == (1, 256)
+    with pytest.raises(TypeError, match="item 2 is no text but 3; leave it out"):
+        network.tokens(["a", 3])
+    with pytest.raises(ValueError, match="item 1: the text is empty; leave it out"):
+        network.tokens([" "])
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,10 @@ from quickstudy.data.texts import LabelledTexts
 from quickstudy.data.tiny_imagenet import tiny_imagenet
 from quickstudy.encoders.conv4 import Conv4
 from quickstudy.encoders.mlp import MLP
+from quickstudy.encoders.pretrained import PretrainedPictures
 from quickstudy.encoders.ratings import RatingEncoder
 from quickstudy.encoders.resnet12 import ResNet12
+from quickstudy.encoders.texts import PretrainedTexts
 from quickstudy.engine import Engine
 from quickstudy.estimators import Answered, FewShotClassifier
 from quickstudy.evaluation import Evaluation, evaluate
@@ -148,6 +150,8 @@ __all__ = [
     "Navigation2D",
     "NeuralProcess",
     "OneShotImitation",
+    "PretrainedPictures",
+    "PretrainedTexts",
     "Progress",
     "ProtoMAML",
     "PrototypicalNetwork",

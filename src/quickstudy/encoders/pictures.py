@@ -11,18 +11,18 @@ from torch import Tensor
 
 from quickstudy.data.files import read_image
 from quickstudy.encoders.kept import Kept
-from quickstudy.encoders.pretrained import OFFLINE, Pretrained
+from quickstudy.encoders.pretrained import OFFLINE, PretrainedPictures
 
 
 class PictureEncoder:
     """Embeddings of a pre-trained network, which stays as it is.
 
     Args:
-        name, weights: See `Pretrained`.
+        name, weights: See `PretrainedPictures`.
     """
 
     def __init__(self, name: str = OFFLINE, *, weights: str | Path | None = None):
-        self.network = Pretrained(name, weights=weights).eval()
+        self.network = PretrainedPictures(name, weights=weights).eval()
         self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.kept = Kept(self._embed)
 

@@ -15,7 +15,7 @@ OFFLINE = "efficientnet-lite0"
 """The network whose weights come with a package, and so without the internet."""
 
 
-class Pretrained(nn.Module):
+class PretrainedPictures(nn.Module):
     """A pre-trained network without its classifier; pictures are brought to the size and scale that it was trained on.
 
     Args:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from quickstudy.contract import Examples, MetaLearner, categorical, valid
-from quickstudy.methods.in_context.prompts import PAD, Template, aligned, check_room, read
+from quickstudy.encoders.texts import PAD
+from quickstudy.methods.in_context.prompts import Template, aligned, check_room, read
 from quickstudy.tensors import number_of_ways
 
 

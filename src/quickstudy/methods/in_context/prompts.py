@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
-PAD = -1
-"""Fills the rows of token ids behind shorter texts."""
+from quickstudy.encoders.texts import PAD, padded
+
 PIECES = ("labels", "free", "before", "between", "after")
 
 
@@ -44,9 +43,7 @@ class Template(nn.Module):
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "text length"]:
-        return pad_sequence(
-            [torch.tensor(self.ids(text), dtype=torch.long) for text in texts], batch_first=True, padding_value=PAD
-        )
+        return padded([self.ids(text) for text in texts])
 
     def written(
         self, x: Int[Tensor, "task text length"], y: Int[Tensor, "task text"] | None = None
