@@ -3,6 +3,7 @@
     python benchmarks/drugs.py run [METHOD...] --data-dir DIR     trains and tests; what has a result is passed over
     python benchmarks/drugs.py run ... --choose                   the same on validation assays, to choose settings on
     python benchmarks/drugs.py page                               writes tables and picture into docs/uses/drugs.md
+    python benchmarks/drugs.py known --data-dir DIR               what training tells of the tests' compounds
 
 Needs `pip install 'quickstudy[molecules,graphs]'`. Molecules' vectors are computed once, and kept in the folder --kept.
 """
@@ -25,6 +26,7 @@ from quickstudy.tensors import known
 
 RESULTS = Path(__file__).parent / "results"
 STEPS, BATCH, DECAY, SEED = 300, 8, 0.1, 0
+DATA = ("tox21", "sider", "muv")
 INACTIVE = 4000
 """Of MUV's 93,127 compounds those that are active anywhere are kept, and so many random others."""
 
@@ -50,12 +52,15 @@ SHOWN = "32"
 """The setting of the example."""
 
 
+def opened(data: str, data_dir: Path | None) -> qs.Assays:
+    """All assays; of MUV's molecules those that are active anywhere, and some of the others."""
+    assays = qs.molecule_net(data, data_dir)
+    return assays.keep(few(assays, INACTIVE)) if data == "muv" else assays
+
+
 def read(asked: argparse.Namespace) -> tuple[Molecules, qs.Assays]:
     """The molecules and the assays to train and test on."""
-    assays = qs.molecule_net(asked.data, asked.data_dir)
-    if asked.data == "muv":
-        assays = assays.keep(few(assays, INACTIVE))
-    vectors, assays = encoded(assays, asked.kept, asked.data)
+    vectors, assays = encoded(opened(asked.data, asked.data_dir), asked.kept, asked.data)
     assays = assays.to_choose() if asked.choose else assays
     assays = assays.apart(seed=SEED) if asked.apart else assays
     training = torch.cat([one.molecules for one in assays.train]).unique()
@@ -70,6 +75,18 @@ def few(assays: qs.Assays, others: int) -> Tensor:
     order = torch.randperm(len(active), generator=torch.Generator().manual_seed(SEED))
     active[order[~active[order]][:others]] = True
     return active.nonzero()[:, 0]
+
+
+def tell_known(data_dir: Path | None) -> None:
+    """How many of the compounds of the tests were measured in training assays, and how many actives were active."""
+    for data in DATA:
+        assays = opened(data, data_dir)
+        measured, active = (
+            [torch.cat([one.molecules[one.active >= least] for one in some]) for some in (assays.train, assays.test)]
+            for least in (0, 1)
+        )
+        shares = (torch.isin(asked, told).float().mean().item() for told, asked in (measured, active))
+        print(data, *(f"{what}: {share:.1%}" for what, share in zip(("measured", "active"), shares, strict=True)))
 
 
 def trained(setup: Setup, molecules: Molecules, assays: qs.Assays, steps: int) -> qs.MetaLearner:
@@ -169,8 +186,10 @@ def main(words: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run")
     runner.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(METHODS)}; or all")
-    runner.add_argument("--data", choices=("tox21", "sider", "muv"), default="tox21")
-    runner.add_argument("--data-dir", type=Path, help="folder of MoleculeNet's files; else QUICKSTUDY_DATA")
+    runner.add_argument("--data", choices=DATA, default="tox21")
+    teller = commands.add_parser("known")
+    for one in (runner, teller):
+        one.add_argument("--data-dir", type=Path, help="folder of MoleculeNet's files; else QUICKSTUDY_DATA")
     runner.add_argument("--kept", type=Path, default=Path("runs/molecules"), help="folder of vectors")
     runner.add_argument("--choose", action="store_true", help="test on the last two training assays instead")
     runner.add_argument("--apart", action="store_true", help="train on one half of the molecules, test on the other")
@@ -187,6 +206,9 @@ def main(words: Sequence[str] | None = None) -> None:
         from drugs_page import write
 
         write(asked.out)
+        return
+    if asked.command == "known":
+        tell_known(asked.data_dir)
         return
     unknown = [name for name in asked.methods if name not in METHODS]
     if unknown:

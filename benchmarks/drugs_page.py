@@ -24,7 +24,7 @@ OTHERS = ("forest", "fine-tune", "pooled")
 """The classical baseline, transfer learning, and what is known of a compound without any support set."""
 SHOWN = ("forest", "fine-tune", "maml", "dkt")
 """Methods of the example."""
-CURVES = ("forest", "logistic", "pooled", "fine-tune", "protonet", "maml", "cnp", "dkt", "in-context")
+CURVES = ("forest", "logistic", "pooled", "fine-tune", "protonet", "maml", "cnp", "dkt", "shipped", "in-context")
 """Methods of the other picture."""
 KINDS = ("inactive", "active")
 DELTA = "delta_auprc"
