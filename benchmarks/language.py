@@ -59,9 +59,9 @@ def run(name: str, split: Split, steps: int, asked: Asked, seed: int) -> dict:
     start, setup = time.process_time(), LEARNERS[name]
     learner, steps, best = trained(setup, split, steps, asked.validating, seed)
     training = time.process_time() - start
-    learner = quicker(learner)
     about = {"steps": steps, "batch": setup.batch, "validation": best, "training_seconds": round(training, 1)}
     about |= {"parameters": sum(p.numel() for p in learner.parameters() if p.requires_grad)}
+    learner = quicker(learner)
     about |= {
         "transductive": learner.transductive,
         "tests": tested(learner, split, setup.words, asked, seed, setup.engine),

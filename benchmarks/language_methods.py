@@ -122,10 +122,10 @@ class Known(nn.Embedding):
 
 def parameters(learner: qs.MetaLearner, lr: float) -> list[dict]:
     """What is trainable of a learner, and by steps of which size at first."""
-    slow = {id(p) for m in learner.modules() if isinstance(m, PretrainedTexts) for p in m.parameters()}
-    every = [p for p in learner.parameters() if p.requires_grad]
-    groups = {rate: [p for p in every if (id(p) in slow) == (rate == THROUGH)] for rate in (lr, THROUGH)}
-    return [{"params": some, "lr": rate} for rate, some in groups.items() if some]
+    slow = [p for m in learner.modules() if isinstance(m, PretrainedTexts) for p in m.parameters()]
+    known = {id(p) for p in slow}
+    own = [p for p in learner.parameters() if p.requires_grad and id(p) not in known]
+    return [{"params": own, "lr": lr}, *([{"params": slow, "lr": THROUGH}] if slow else [])]
 
 
 @torch.no_grad()
