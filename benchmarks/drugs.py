@@ -77,9 +77,9 @@ def few(assays: qs.Assays, others: int) -> Tensor:
     return active.nonzero()[:, 0]
 
 
-def tell_known(data_dir: Path | None) -> None:
+def tell_known(names: Sequence[str], data_dir: Path | None) -> None:
     """How many of the compounds of the tests were measured in training assays, and how many actives were active."""
-    for data in DATA:
+    for data in names:
         assays = opened(data, data_dir)
         measured, active = (
             [torch.cat([one.molecules[one.active >= least] for one in some]) for some in (assays.train, assays.test)]
@@ -188,6 +188,7 @@ def main(words: Sequence[str] | None = None) -> None:
     runner.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(METHODS)}; or all")
     runner.add_argument("--data", choices=DATA, default="tox21")
     teller = commands.add_parser("known")
+    teller.add_argument("--data", choices=DATA, nargs="+", default=DATA)
     for one in (runner, teller):
         one.add_argument("--data-dir", type=Path, help="folder of MoleculeNet's files; else QUICKSTUDY_DATA")
     runner.add_argument("--kept", type=Path, default=Path("runs/molecules"), help="folder of vectors")
@@ -208,7 +209,7 @@ def main(words: Sequence[str] | None = None) -> None:
         write(asked.out)
         return
     if asked.command == "known":
-        tell_known(asked.data_dir)
+        tell_known(asked.data, asked.data_dir)
         return
     unknown = [name for name in asked.methods if name not in METHODS]
     if unknown:

@@ -1,6 +1,7 @@
 """The benchmark of drug discovery at a small setting: its command, its tables and its page."""
 
 import argparse
+import gzip
 import json
 from pathlib import Path
 
@@ -52,6 +53,19 @@ def test_the_command_reproduces_tables_pictures_and_page(benchmark, tmp_path, ca
     once = text.read_text()
     page.write(out, text, tmp_path)
     assert text.read_text() == once
+
+
+def test_what_training_tells_of_the_compounds_of_the_tests_is_counted(benchmark, tmp_path, capsys):
+    folder = molecule_net(tmp_path / "molecules")
+    benchmark.main(["known", "--data", "tox21", "--data-dir", str(folder)])
+    lines = gzip.decompress((folder / "tox21.csv.gz").read_bytes()).decode().splitlines()[1:]
+    told, asked = zip(*((line.split(",")[:3], line.split(",")[3:6]) for line in lines), strict=True)
+    shares = []
+    for kinds in ("01", "1"):
+        known = [any(value and value in kinds for value in values) for values in told]
+        shares.append(np.mean([k for k, values in zip(known, asked, strict=True) for v in values if v and v in kinds]))
+    assert 0 < shares[1] < shares[0]
+    assert capsys.readouterr().out == f"tox21 measured: {shares[0]:.1%} active: {shares[1]:.1%}\n"
 
 
 def test_a_method_or_a_result_that_is_not_there_is_told_and_so_are_results_of_different_tasks(
