@@ -57,6 +57,7 @@ FILES: dict[str, Callable[[Path], None]] = {
     "data": lambda folder: [make(folder) for make in (mini, tiny, films, tumours)],
     "drugs": molecule_files.molecule_net,
     "language": text_files.clinc,
+    "methods": text_files.banking,
     "medicine": lambda folder: medical_files.skin(folder, times=3),
     "recommendation": films,
     "robots": lambda folder: None,
