@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from drugs_methods import METHODS, Molecules, Setup, Table, seen
+from drugs_methods import METHODS, Molecules, Setup, seen
 from machine import processor
 from molecule_vectors import encoded
+from quicker import quicker
 from torch import Tensor
 
 import quickstudy as qs
@@ -101,19 +102,6 @@ def trained(setup: Setup, molecules: Molecules, assays: qs.Assays, steps: int) -
     how = {"steps": steps, "batch": BATCH, "optimizer": optimizer, "scheduler": scheduler, "seed": SEED}
     for _ in qs.train(learner, tasks, **how, engine=qs.Engine(chunk=None)):
         pass
-    return learner
-
-
-@torch.no_grad()
-def quicker(learner: qs.MetaLearner, molecules: int) -> qs.MetaLearner:
-    """The same with the embedding of every molecule computed once, if that is all that the method sees of it."""
-    learner.eval()
-    if learner.embedding:
-        embed = getattr(learner, learner.embedding)
-        table = Table(torch.cat([embed(some) for some in torch.arange(molecules).split(1000)]))
-        for owner in [learner, *learner.children()]:
-            if getattr(owner, learner.embedding, None) is embed:
-                setattr(owner, learner.embedding, table)
     return learner
 
 

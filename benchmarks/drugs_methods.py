@@ -7,6 +7,7 @@ import torch
 from drugs_baselines import Answer, Fitted, forest, neighbours, process
 from jaxtyping import Float, Int
 from noisy import noisy
+from quicker import Table
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -18,20 +19,6 @@ from quickstudy.encoders.molecules import BITS
 from quickstudy.tensors import per_task
 
 HIDDEN, D = 256, 64
-
-
-class Table(nn.Module):
-    """The vector of a molecule, given by its number."""
-
-    rows: Tensor
-
-    def __init__(self, rows: Float[Tensor, "molecule d"]):
-        super().__init__()
-        self.register_buffer("rows", rows, persistent=False)
-        self.out_features = rows.shape[1]
-
-    def forward(self, x: Int[Tensor, " molecule"]) -> Float[Tensor, "molecule d"]:
-        return self.rows[x]
 
 
 class Molecules(NamedTuple):

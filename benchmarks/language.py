@@ -17,9 +17,10 @@ from pathlib import Path
 
 import torch
 from language_data import SHARES, SHOTS, Split, splits
-from language_methods import LEARNERS, Setup, parameters, quicker
+from language_methods import LEARNERS, Setup, parameters
 from language_scores import Asked, example, tasks_of, tested
 from machine import processor
+from quicker import quicker
 
 import quickstudy as qs
 
@@ -61,7 +62,7 @@ def run(name: str, split: Split, steps: int, asked: Asked, seed: int) -> dict:
     training = time.process_time() - start
     about = {"steps": steps, "batch": setup.batch, "validation": best, "training_seconds": round(training, 1)}
     about |= {"parameters": sum(p.numel() for p in learner.parameters() if p.requires_grad)}
-    learner = quicker(learner)
+    learner = quicker(learner, len(split.texts)) if setup.words and setup.share else learner
     about |= {
         "transductive": learner.transductive,
         "tests": tested(learner, split, setup.words, asked, seed, setup.engine),

@@ -111,32 +111,12 @@ class Reading(nn.Module):
         return self.network(self.tokens[rows]) * self.log_scale.exp()
 
 
-class Known(nn.Embedding):
-    """What such an encoder made of every text, when it had learned."""
-
-    def __init__(self, reading: Reading):
-        rows = torch.arange(len(reading.tokens)).split(100)
-        super().__init__(len(reading.tokens), D, _weight=torch.cat([reading(some) for some in rows]), _freeze=True)
-        self.out_features = D
-
-
 def parameters(learner: qs.MetaLearner, lr: float) -> list[dict]:
     """What is trainable of a learner, and by steps of which size at first."""
     slow = [p for m in learner.modules() if isinstance(m, PretrainedTexts) for p in m.parameters()]
     known = {id(p) for p in slow}
     own = [p for p in learner.parameters() if p.requires_grad and id(p) not in known]
     return [{"params": own, "lr": lr}, *([{"params": slow, "lr": THROUGH}] if slow else [])]
-
-
-@torch.no_grad()
-def quicker(learner: qs.MetaLearner) -> qs.MetaLearner:
-    """The same with the embedding of every text computed once, where its encoder reads texts."""
-    learner.eval()
-    for owner in list(learner.modules()):
-        for name, part in list(owner.named_children()):
-            if isinstance(part, Reading):
-                setattr(owner, name, Known(part))
-    return learner
 
 
 class WordCounts(qs.MetaLearner):

