@@ -3,7 +3,6 @@
 import statistics
 from pathlib import Path
 
-import numpy as np
 import torch
 from grid import grid
 from page_parts import DOCS, fill, in_common, machines, results
@@ -77,6 +76,25 @@ def differences(abouts: dict[str, dict]) -> str:
     return grid(head, rows)
 
 
+def by_known(about: dict, told: str) -> torch.Tensor:
+    """Each user's error where so many ratings are told."""
+    return torch.tensor([error for fold in about["folds"].values() for error in fold["by_known"][told]])
+
+
+def sooner(abouts: dict[str, dict]) -> str:
+    """Paired differences of mean absolute error from transfer learning, by how many ratings are told."""
+    counts = next(iter(abouts[TRANSFER]["folds"].values()))["by_known"] if TRANSFER in abouts else {}
+    rows = [
+        [
+            title(name),
+            *(qs.interval(by_known(about, told) - by_known(abouts[TRANSFER], told)).plain() for told in counts),
+        ]
+        for name, about in abouts.items()
+        if counts and name != TRANSFER
+    ]
+    return grid(["method, minus fine-tuning", *counts], rows)
+
+
 def rankings(abouts: dict[str, dict]) -> str:
     head = ["method", *(f"{cell}: nDCG@1 / @3" for cell in CELLS)]
     rows = []
@@ -142,9 +160,8 @@ def picture(abouts: dict[str, dict], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     for name in (name for name in SHOWN if name in abouts):
-        curves = [fold["by_known"] for fold in abouts[name]["folds"].values()]
-        told = [int(k) for k in curves[0]]
-        means = [np.mean(np.concatenate([curve[str(k)] for curve in curves])) for k in told]
+        told = [int(k) for k in next(iter(abouts[name]["folds"].values()))["by_known"]]
+        means = [by_known(abouts[name], str(k)).mean() for k in told]
         style = "--" if name in BASELINES else "-"
         axes.plot(told, means, style, marker="o", markersize=3, label=title(name).split(" (")[0])
     axes.set(xscale="log", xlabel="ratings told of a new user", ylabel="mean absolute error, stars")
@@ -163,7 +180,7 @@ def write(folder: Path, size: str, page: Path = PAGE, image: Path = PICTURE) -> 
         ValueError: A page without such a place.
     """
     abouts = found(folder, size)
-    parts = (errors, differences, rankings, confidences, example, setting)
+    parts = (errors, differences, sooner, rankings, confidences, example, setting)
     made = {part.__name__: part(abouts) for part in parts}
     if all(fold["by_known"] for about in abouts.values() for fold in about["folds"].values()):
         picture(abouts, image)
