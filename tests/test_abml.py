@@ -118,7 +118,7 @@ def test_a_prediction_is_the_mixture_over_networks():
     net, episodes = mlp(256, 8, 3).double(), double(episodes_for("abml", tasks=2))
     abml = abml_of(net, std=0.3, samples=3).eval()
     memory = abml.adapt(episodes.support)
-    noise = drawings(net, 3, torch.Generator().manual_seed(0))
+    noise = drawings(net, 3, torch.Generator().manual_seed(1))
     for t in range(2):
         q = gaussians(memory, t)
         weights = [{n: g.mean + g.stddev * one[n] for n, g in q.items()} for one in noise]
@@ -132,7 +132,7 @@ def test_a_mixture_of_numbers_has_the_spread_of_its_networks():
     abml = abml_of(net, std=0.5, samples=4, inner_steps=0, likelihood=qs.gaussian).eval()
     memory = abml.adapt(episodes.support)
     predicted = abml.predict(memory, episodes.query.x)
-    q, noise = gaussians(memory, 0), drawings(net, 4, torch.Generator().manual_seed(0))
+    q, noise = gaussians(memory, 0), drawings(net, 4, torch.Generator().manual_seed(1))
     weights = [{n: g.mean + g.stddev * one[n] for n, g in q.items()} for one in noise]
     each = torch.stack([functional_call(net, w, episodes.query.x[0]) for w in weights])
     torch.testing.assert_close(predicted.mean[0], each.mean(0))
@@ -160,8 +160,8 @@ class Heard(qs.ABML):
 
     heard: list
 
-    def _noise(self):
-        drawn = super()._noise()
+    def _noise(self, seed):
+        drawn = super()._noise(seed)
         self.heard.append([torch.cat([unit.flatten() for unit in one.values()]) for one in drawn])
         return drawn
 
@@ -184,3 +184,11 @@ def test_training_repeats_to_the_same_bits_though_it_draws_at_random():
 def test_a_network_with_running_statistics_is_refused():
     with pytest.raises(ValueError, match="ABML trains its network on one task at a time"):
         qs.ABML(conv_net("running"))
+
+
+def test_answers_are_of_other_networks_than_those_that_adapted():
+    abml = Heard(mlp(256, 8, 3), inner_steps=1, samples=2).eval()
+    abml.heard, episodes = [], episodes_for("abml")
+    abml.predict(abml.adapt(episodes.support), episodes.query.x)
+    adapting, answering = (torch.stack(call) for call in abml.heard)
+    assert not (adapting == answering).any()

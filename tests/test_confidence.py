@@ -1,7 +1,8 @@
 import pytest
 import torch
-from learners import learner, tasks_for
+from learners import learner, tasks_for, toy_data
 from scipy.optimize import minimize_scalar
+from torch import nn
 
 import quickstudy as qs
 from quickstudy.confidence import least_of_most, likeliest_temperature, nats
@@ -166,3 +167,13 @@ def test_a_right_class_that_was_called_impossible_moves_no_temperature():
     impossible = torch.cat([logits, torch.tensor([[0.0, 0, 0, 0, -torch.inf]])]), torch.cat([y, torch.tensor([4])])
     assert likeliest_temperature([impossible]) == pytest.approx(likeliest_temperature([(logits, y)]), rel=1e-4)
     assert 1.5 < likeliest_temperature([impossible]) < 49
+
+
+def test_a_query_of_a_class_that_was_not_shown_moves_no_temperature():
+    one, tasks = qs.PrototypicalNetwork(nn.Flatten()), qs.FewShot(toy_data(), 3, 1, 5)
+    (episode,) = tasks.sample(1, torch.Generator().manual_seed(0))
+    shown = qs.Examples(episode.support.x[:, :2], torch.tensor([[0, 1]]), 3)
+    logits, y = one.predict(one.adapt(shown), episode.query.x).logits[0].double(), episode.query.y[0]
+    assert (y == 2).sum() == 5
+    alone = logits[y < 2], y[y < 2]
+    assert likeliest_temperature([(logits, y)]) == pytest.approx(likeliest_temperature([alone]), rel=1e-4)

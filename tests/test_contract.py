@@ -127,3 +127,9 @@ def test_a_distribution_that_is_none_for_each_target_is_refused():
     ):
         negative_log_likelihood(wrong, query)
     assert negative_log_likelihood(qs.gaussian(torch.zeros(2, 5, 1)), query).shape == (2,)
+
+
+def test_numbers_for_classes_are_refused():
+    query = qs.Examples(torch.zeros(1, 5, 1), torch.zeros(1, 5, dtype=torch.long), ways=5)
+    with pytest.raises(ValueError, match=r"a Independent over numbers was predicted, and the tasks have classes; take"):
+        negative_log_likelihood(qs.gaussian(torch.zeros(1, 5, 5)), query)

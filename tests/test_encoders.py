@@ -69,3 +69,8 @@ def test_encoders_that_cannot_be_are_refused():
 def test_an_encoder_that_does_not_tell_its_length_is_named():
     with pytest.raises(TypeError, match="Flatten does not tell the length of its embeddings"):
         out_features(nn.Flatten())
+
+
+def test_any_width_can_be_normalised_by_groups():
+    groups = [qs.Conv4(width=width, image_size=16, norm="group").blocks[0][1].num_groups for width in (5, 8, 12, 64)]
+    assert groups == [5, 8, 4, 8]

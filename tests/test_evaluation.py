@@ -296,3 +296,10 @@ def test_tasks_that_do_not_give_what_they_are_asked_for_are_refused():
 
     with pytest.raises(ValueError, match=r"One\.sample was asked for 20 tasks and gave 1; its first argument says how"):
         qs.evaluate(learner("protonet"), One(), episodes=40)
+
+
+def test_a_network_of_more_outputs_is_ranked_by_those_that_tasks_have():
+    y, logits = torch.tensor([[0, 1, 1, 0]]), torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(0))
+    query = qs.Examples(torch.zeros(1, 4, 1), y, 2)
+    for ranked in (qs.roc_auc, qs.delta_auprc):
+        assert ranked(qs.categorical(logits), query) == ranked(qs.categorical(logits[..., :2]), query)

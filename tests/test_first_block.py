@@ -66,3 +66,10 @@ def test_it_may_be_mapped_over_weights():
     found = torch.func.vmap(lambda w: functional_call(block, w, (x,)))(weights)
     for i in range(2):
         torch.testing.assert_close(found[i], functional_call(block, {n: w[i] for n, w in weights.items()}, (x,)))
+
+
+def test_hooks_of_its_layers_are_called():
+    heard, net = [], qs.Conv4(1, 4, image_size=16)
+    net.blocks[0][1].register_forward_hook(lambda layer, given, made: heard.append(made))
+    net(torch.randn(2, 1, 16, 16))
+    assert len(heard) == 1

@@ -123,3 +123,9 @@ def test_a_network_with_running_statistics_is_refused_and_vmap_too():
     with pytest.raises(ValueError, match="'vmap' has no implicit gradient"):
         qs.Engine("vmap").gradient(imaml, episodes)
     assert replace(qs.Engine(), strategy="stacked").gradient(imaml, episodes) > 0
+
+
+@pytest.mark.parametrize("wrong", [{"strength": 0.0}, {"cg_steps": 0}])
+def test_what_has_no_gradient_is_refused(wrong):
+    with pytest.raises(ValueError, match="strength is above 0, and cg_steps at least 1; got"):
+        qs.IMAML(mlp(256, 8, 3), **wrong)

@@ -55,3 +55,17 @@ def test_more_ways_than_it_was_built_for_are_refused():
     support = qs.Examples(torch.rand(1, 5, 1, 16, 16), torch.arange(5)[None], ways=5)
     with pytest.raises(ValueError, match="at most 4 ways; the tasks have 5"):
         learner("in-context").adapt(support)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: qs.InContextTransformer(nn.Identity(), d=100, heads=8),
+        lambda: qs.TransformerNeuralProcess(nn.Identity(), d=100, heads=8),
+        lambda: qs.AttentiveNeuralProcess(nn.Identity(), hidden=100, heads=8),
+    ],
+)
+def test_a_width_that_heads_cannot_share_is_refused(build, monkeypatch):
+    monkeypatch.setattr(nn.Identity, "out_features", 8, raising=False)
+    with pytest.raises(ValueError, match="8 heads share a width of 100 numbers, which 8 does not divide; change one"):
+        build()

@@ -93,3 +93,8 @@ def test_it_trains_in_double_precision_as_in_bfloat16(options):
     with torch.autocast("cpu", torch.bfloat16):
         rough = learner.loss(episodes)
     torch.testing.assert_close(learner.double().loss(double(episodes)).float(), rough, rtol=0.03, atol=0)
+
+
+def test_only_what_reads_a_sequence_is_shown_it_in_random_order():
+    assert qs.MatchingNetwork(mlp(256, 8, 6), full_context=True).sequential
+    assert not qs.MatchingNetwork(mlp(256, 8, 6)).sequential

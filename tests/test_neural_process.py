@@ -43,5 +43,12 @@ def test_a_class_is_summarised_by_its_own_examples():
 def test_tasks_of_the_other_kind_are_refused():
     with pytest.raises(TypeError, match="built for 1 targets, but the tasks have classes"):
         learner("cnp-regression").adapt(qs.Examples(torch.rand(1, 2, 1), torch.tensor([[0, 1]]), ways=2))
-    with pytest.raises(TypeError, match="this method classifies"):
+    with pytest.raises(TypeError, match=r"built for classes, but the tasks have targets of shape \[1, 2, 1\]"):
         learner("cnp").adapt(qs.Examples(torch.rand(1, 2, 256), torch.rand(1, 2, 1)))
+
+
+@pytest.mark.parametrize("kind", [qs.NeuralProcess, qs.AttentiveNeuralProcess, qs.TransformerNeuralProcess])
+def test_targets_of_another_length_are_refused(kind):
+    one, pairs = kind(qs.MLP(1, 8, 8), targets=1), qs.Examples(torch.zeros(1, 3, 1), torch.zeros(1, 3, 2))
+    with pytest.raises(TypeError, match=r"built for 1 targets, but the tasks have targets of shape \[1, 3, 2\]; pass"):
+        one.adapt(pairs)

@@ -72,3 +72,13 @@ def test_a_class_must_be_left_to_be_the_stranger():
     assert has_strangers(qs.FewShot(islands(1.0), 5, 1, 2))
     with pytest.raises(ValueError, match="7-way tasks need 7 classes; islands has 6"):
         qs.strangers(qs.PrototypicalNetwork(nn.Identity()), every)
+
+
+def test_answers_too_sure_for_single_precision_are_still_ranked():
+    class Sure(qs.PrototypicalNetwork):
+        def predict(self, memory, x):
+            return qs.categorical(200 * super().predict(memory, x).logits)
+
+    tasks = qs.FewShot(islands(1.0), 3, 2, 5)
+    plain, sure = (qs.strangers(kind(nn.Identity()), tasks, episodes=40) for kind in (qs.PrototypicalNetwork, Sure))
+    assert sure["softmax"].mean() > plain["softmax"].mean() - 0.02

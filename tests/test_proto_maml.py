@@ -110,3 +110,17 @@ def test_steps_at_test_are_apart_and_running_statistics_are_refused():
         assert all(torch.equal(found[name], expected[name]) for name in expected)
     with pytest.raises(ValueError, match="ProtoMAML trains its network on one task at a time"):
         qs.ProtoMAML(nn.Sequential(qs.Conv4(norm="running")))
+
+
+def test_embeddings_far_from_the_origin_keep_their_distances_in_half_precision():
+    class Far(nn.Sequential):
+        def forward(self, input):
+            return super().forward(input) + 30
+
+    encoder = Far(*mlp(256, 8, 8))
+    encoder.out_features = 8
+    one, episodes = qs.ProtoMAML(encoder, inner_steps=0), episodes_for("proto-maml")
+    exact = one.predict(one.adapt(episodes.support), episodes.query.x).probs
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse = one.predict(one.adapt(episodes.support), episodes.query.x).probs
+    torch.testing.assert_close(coarse, exact, atol=0.1, rtol=0)

@@ -79,3 +79,20 @@ def test_what_regularises_stays_positive_however_long_the_steps_that_make_it_sma
 def test_a_penalty_that_is_not_positive_is_refused():
     with pytest.raises(ValueError, match="must be positive; it is 0"):
         qs.R2D2(nn.Flatten(), penalty=0.0)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: qs.R2D2(qs.MLP(1, 40, 40), likelihood=qs.gaussian),
+        lambda: qs.DeepKernelTransfer(qs.MLP(1, 40, 40), targets=1, kernel="rbf"),
+        lambda: qs.DeepKernelTransfer(qs.MLP(1, 40, 40), targets=1, kernel="linear"),
+    ],
+)
+def test_points_in_the_thousands_that_come_twice_have_a_solution(build):
+    x = 5000 * torch.rand(1, 15, 1, generator=torch.Generator().manual_seed(0))
+    support = qs.Examples(torch.cat([x, x], 1), torch.zeros(1, 30, 1))
+    for seed in range(5):
+        torch.manual_seed(seed)
+        one = build()
+        assert one.predict(one.adapt(support), x).mean.isfinite().all()

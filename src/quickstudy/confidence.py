@@ -17,6 +17,7 @@ from quickstudy.contract import Episodes, MetaLearner, valid
 from quickstudy.engine import Engine, probe
 from quickstudy.evaluation import VALIDATION, episode_list, gathered, judged, own_share
 from quickstudy.tasks import Tasks
+from quickstudy.tensors import ABSENT
 
 COLDEST, HOTTEST = 0.02, 50.0
 """Between which a temperature is sought: answers that are all right would have it at zero."""
@@ -140,10 +141,14 @@ def likeliest_temperature(answers: Sequence[Answers]) -> float:
 def nats(answers: Sequence[Answers], temperature: float) -> float:
     """Minus the mean log-likelihood of the right classes, in nats per query, of logits divided by a temperature.
 
-    Logits that are no numbers (NaN), and right classes that were called impossible, add nothing, at any temperature.
+    Logits that are no numbers (NaN), and right classes that were called impossible, or of which no example was shown
+    (`below_shown`), add nothing, at any temperature.
     """
-    each = (cross_entropy(logits / temperature, y, reduction="none") for logits, y in answers)
-    return sum(one[one.isfinite()].sum().item() for one in each) / sum(len(y) for _, y in answers)
+    total = 0.0
+    for logits, y in answers:
+        told = logits.amax(-1) - logits.gather(-1, y[:, None])[:, 0] < ABSENT / 2
+        total += cross_entropy(logits[told] / temperature, y[told], reduction="sum").item()
+    return total / sum(len(y) for _, y in answers)
 
 
 def _answers(learner: MetaLearner, engine: Engine, batch: Episodes) -> list[Answers]:

@@ -157,7 +157,7 @@ def unlike_seen(
 
 @torch.no_grad()
 def calibrate(*parts: tuple[MetaLearner, Tasks], episodes: int = 200, seed: int = 0) -> Calibration:
-    """What some tasks, all with about as many classes and examples of each, tell of a learner's answers.
+    """What some tasks, all with as many classes and about as many examples of each, tell of a learner's answers.
 
     Args:
         parts: A learner of classes, in evaluation mode, and meta-validation tasks: neither those that it was trained on

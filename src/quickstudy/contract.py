@@ -268,7 +268,12 @@ def require_outputs(predicted: Distribution, examples: Examples) -> None:
                 f"targets of shape {list(examples.y.shape[2:])}; build the network with an output for each target, and "
                 f"take qs.gaussian for its likelihood."
             )
-    elif isinstance(predicted, Categorical) and predicted.logits.shape[-1] < examples.ways:
+    elif not isinstance(predicted, Categorical):
+        raise ValueError(
+            f"a {type(predicted).__name__} over numbers was predicted, and the tasks have classes; take qs.categorical "
+            f"for the likelihood, or leave ways out of the examples."
+        )
+    elif predicted.logits.shape[-1] < examples.ways:
         raise ValueError(
             f"this network was built for {predicted.logits.shape[-1]} classes, and there are {examples.ways}; train "
             f"one for more, with {examples.ways} outputs, or draw tasks of fewer ways."
@@ -283,10 +288,14 @@ def negative_log_likelihood(predicted: Distribution, examples: Examples) -> Floa
     return nats.where(examples.mask, 0).sum(1) / examples.mask.sum(1)
 
 
+def single(numbers: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """The same numbers, in single precision at least."""
+    return numbers.float() if numbers.dtype in (torch.bfloat16, torch.float16) else numbers
+
+
 def categorical(logits: Float[Tensor, "*batch way"]) -> Categorical:
     """The likelihood of classification: a network's outputs are logits."""
-    logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-    return Categorical(logits=logits, validate_args=False)  # validation looks at values, which vmap cannot
+    return Categorical(logits=single(logits), validate_args=False)  # validation looks at values, which vmap cannot
 
 
 def gaussian(mean: Float[Tensor, "*batch d"], std: Float[Tensor, "*batch d"] | None = None) -> Independent:
@@ -294,7 +303,7 @@ def gaussian(mean: Float[Tensor, "*batch d"], std: Float[Tensor, "*batch d"] | N
 
     By itself a mean has variance 1/2, at which minus the log-likelihood is the squared error, plus a constant.
     """
-    mean = mean.float() if mean.dtype in (torch.bfloat16, torch.float16) else mean
+    mean = single(mean)
     std = torch.full_like(mean, 0.5**0.5) if std is None else std
     return Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)
 

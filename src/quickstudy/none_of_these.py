@@ -11,6 +11,7 @@ from torch.distributions import Categorical, Distribution
 from quickstudy.contract import Episodes, Examples, Memory, MetaLearner
 from quickstudy.engine import Engine, probe, without_encoder
 from quickstudy.evaluation import episode_list, gathered, judged, own_share
+from quickstudy.scores import log_odds
 from quickstudy.tasks import FewShot
 from quickstudy.tensors import class_means, per_task
 
@@ -40,8 +41,9 @@ def strangers(
 
     Returns:
         For each episode the area under the ROC curve: the chance that a stranger scores higher than another query. Of
-        "softmax", one minus the highest probability (Hendrycks & Gimpel, 2017); and, where a method sees of an example
-        its embedding alone, of "unlike"; see `unlike`. https://arxiv.org/abs/1610.02136
+        "softmax", one minus the highest probability (Hendrycks & Gimpel, 2017), which is ranked by its log-odds; and,
+        where a method sees of an example its embedding alone, of "unlike"; see `unlike`.
+        https://arxiv.org/abs/1610.02136
 
     Raises:
         ValueError: No class is left to be the stranger.
@@ -89,7 +91,7 @@ def unfamiliarity(learner: MetaLearner, support: Examples, x: Tensor) -> dict[st
     predicted = learner.predict(learner.adapt(support), x)
     assert isinstance(predicted, Categorical)
     surest = predicted.probs.max(-1).values
-    scores = {SOFTMAX: 1 - surest}
+    scores = {SOFTMAX: -log_odds(predicted.logits.double()).max(-1).values}
     if sees_embeddings(learner):
         z, queries = (embeddings(learner, part) for part in (support.x, x))
         scores[UNLIKE] = unlike(surest, queries, class_means(z, support))

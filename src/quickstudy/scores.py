@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
 from quickstudy.contract import Examples, categorical, log_likelihoods, valid
+from quickstudy.tensors import known
 
 BINS = 15
 """Bins of equal width over confidence, for the calibration error and the reliability diagram."""
@@ -153,10 +154,10 @@ def delta_auprc(predicted: Distribution, query: Examples) -> Float[Tensor, " tas
     )
 
 
-def log_odds(logits: Float[Tensor, "query way"]) -> Float[Tensor, "query way"]:
+def log_odds(logits: Float[Tensor, "*query way"]) -> Float[Tensor, "*query way"]:
     """The logarithm of how likely each class is, over how likely all others are together."""
     others = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
-    return logits - logits[:, None].masked_fill(others, -torch.inf).logsumexp(-1)
+    return logits - logits[..., None, :].masked_fill(others, -torch.inf).logsumexp(-1)
 
 
 def of_each_class(
@@ -169,7 +170,8 @@ def of_each_class(
     if not isinstance(predicted, Categorical):
         raise TypeError(f"classes are ranked by their probabilities; {type(predicted).__name__} has none.")
     found = []
-    for logits, y, exists in zip(predicted.logits, query.y, valid(query), strict=True):
+    shown = known(predicted, query.ways or predicted.logits.shape[-1])
+    for logits, y, exists in zip(shown, query.y, valid(query), strict=True):
         told, right = log_odds(logits[exists].double()).cpu().numpy(), y[exists].cpu().numpy()
         ways = (1,) if told.shape[-1] == 2 else range(told.shape[-1])
         both = all(0 < (right == way).sum() < len(right) for way in ways) and not np.isnan(told).any()

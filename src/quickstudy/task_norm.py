@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, memory_of, parts_of, valid
+from quickstudy.contract import Episodes, Examples, MetaLearner, memory_of, parts_of, single, valid
 
 
 class Support(NamedTuple):
@@ -117,7 +117,8 @@ class TaskNorm(nn.Module):
     def __init__(self, channels: int, *, offset: float = 4.0, eps: float = 1e-5):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-        self.slope, self.offset, self.eps = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.full((1,), offset)), eps
+        self.slope, self.offset = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.full((1,), float(offset)))
+        self.eps = eps
 
     def forward(self, input: Float[Tensor, "example channel height width"]) -> Tensor:
         return self.stacked(dict(self.named_parameters()), input, 1)
@@ -128,9 +129,7 @@ class TaskNorm(nn.Module):
         if rows is None:
             support_in_force()
             raise RuntimeError("norm='task' needs the methods' own ways to a network: per_task, or apply_weights.")
-        own = (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x).unflatten(
-            1, (tasks, -1)
-        )  # [N, T, C, H, W]
+        own = single(x).unflatten(1, (tasks, -1))  # [N, T, C, H, W]
         share = rows.view(tasks, -1).T.to(own.dtype)[..., None]
         count = share.sum(0)  # [T, 1]
         own_mean, own_variance = Moments.apply(own)  # of each image: [N, T, C]

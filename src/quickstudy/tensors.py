@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent
 from torch.nn.functional import one_hot, softplus
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, gaussian, uses_batch_statistics, valid
+from quickstudy.contract import Episodes, Examples, MetaLearner, gaussian, single, uses_batch_statistics, valid
 from quickstudy.task_norm import TaskNorm, looks_at_support, measured_on, support_in_force
 
 ABSENT = 1e4
@@ -65,7 +65,7 @@ def support_and_query(episodes: Episodes) -> Examples:
 def full_precision(z: Float[Tensor, "*axes"]) -> Iterator[Float[Tensor, "*axes"]]:
     """The tensor in float32 at least, while autocast is off: linear systems are not solved in half precision."""
     with torch.autocast(z.device.type, enabled=False):
-        yield z.float() if z.dtype in (torch.bfloat16, torch.float16) else z
+        yield single(z)
 
 
 def number_of_ways(support: Examples) -> int:
@@ -77,6 +77,32 @@ def number_of_ways(support: Examples) -> int:
     if support.ways is None:
         raise TypeError("this method classifies, but the tasks have numbers for targets; pass Examples(ways=...).")
     return support.ways
+
+
+def require_targets(examples: Examples, targets: int | None) -> None:
+    """Checks that tasks have what a method was built for.
+
+    Args:
+        examples: Of the tasks.
+        targets: The length of a regression target; None for classification.
+
+    Raises:
+        TypeError: Classes where numbers are due, or numbers where classes are, or numbers of another length.
+    """
+    if targets != (None if examples.ways is not None else examples.y.shape[-1]):
+        built = "classes" if targets is None else f"{targets} targets"
+        found = "classes" if examples.ways is not None else f"targets of shape {list(examples.y.shape)}"
+        raise TypeError(f"this method was built for {built}, but the tasks have {found}; pass targets= to suit them.")
+
+
+def require_heads(width: int, heads: int) -> None:
+    """Checks that the heads of attention can share out a width.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    if width % heads:
+        raise ValueError(f"{heads} heads share a width of {width} numbers, which {heads} does not divide; change one.")
 
 
 def known(predicted: Distribution, classes: int) -> Float[Tensor, "task query class"]:
@@ -171,7 +197,7 @@ def squared_distances(
     Both are seen from the middle of b: far from the origin, these squares would hide the distances.
     """
     with torch.autocast(a.device.type, enabled=False):
-        a, b = (z.float() if z.dtype in (torch.bfloat16, torch.float16) else z for z in (a, b))
+        a, b = single(a), single(b)
         middle = b.mean(1, keepdim=True)
         a, b = a - middle, b - middle
         return a.square().sum(-1)[:, :, None] - 2 * a @ b.mT + b.square().sum(-1)[:, None]
@@ -183,8 +209,7 @@ def gaussian_outputs(outputs: Float[Tensor, "*batch both"], least_std: float) ->
     They are least_std + (1 - least_std) softplus(output): a floor, without which the likelihood of targets that can be
     predicted exactly has no bound.
     """
-    outputs = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
-    mean, spread = outputs.chunk(2, -1)
+    mean, spread = single(outputs).chunk(2, -1)
     return gaussian(mean, least_std + (1 - least_std) * softplus(spread))
 
 

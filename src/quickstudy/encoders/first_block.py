@@ -25,7 +25,8 @@ class FirstBlock(nn.Sequential):
 
     def forward(self, input: Float[Tensor, "example channel height width"]) -> Tensor:
         convolution, norm = self[0], self[1]
-        if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and _suits(input)):
+        hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in self)
+        if hooked or not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and _suits(input)):
             return super().forward(input)
         strided = convolution.stride[0] == 2
         examples, _, height, width = input.shape

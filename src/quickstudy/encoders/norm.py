@@ -12,12 +12,14 @@ Padding of ragged tasks counts among the examples of a batch in `"running"`, whi
 others it does not.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from quickstudy.contract import single
 from quickstudy.peers import SumOverPeers, alone, leads
 from quickstudy.stacked import batch_norm
 from quickstudy.task_norm import TaskNorm
@@ -31,7 +33,7 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or alone():
             return super().forward(input)
-        x = input.float() if input.dtype in (torch.bfloat16, torch.float16) else input
+        x = single(input)
         count = x.new_tensor([x.numel() / x.shape[1]])
         sums: Tensor = SumOverPeers.apply(torch.cat([x.sum((0, 2, 3)), count]))
         mean = sums[:-1] / sums[-1]
@@ -69,7 +71,7 @@ def normalisation(norm: Norm) -> Callable[[int], nn.Module]:
     layers = {
         "running": BatchNorm,
         "batch": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
-        "group": lambda channels: nn.GroupNorm(min(8, channels), channels),
+        "group": lambda channels: nn.GroupNorm(channels if channels < 8 else math.gcd(8, channels), channels),
         "task": TaskNorm,
         "none": lambda channels: nn.Identity(),
     }

@@ -28,7 +28,7 @@ class ABML(MetaLearner):
         net: Any module from inputs to logits, or to means, that keeps no running statistics; see `MAML`.
         inner_lr: Step size of the inner loop, for means and for logarithms of standard deviations.
         inner_steps: Steps of the inner loop.
-        samples: Networks drawn, for each gradient and for a prediction.
+        samples: Networks drawn, for all gradients of a task and anew for its predictions.
         kl_weight: Of the divergence, beside nats per example; that of the bound may leave a wide network at its prior.
         std: Standard deviation of every weight in the beginning.
         first_order: Leave the second derivatives out.
@@ -56,7 +56,7 @@ class ABML(MetaLearner):
         self.log_std = nn.ParameterList(torch.full_like(w, math.log(std)) for w in net.parameters())
 
     def adapt(self, support: Examples) -> Weights:
-        noise = self._noise()
+        noise = self._noise(0)
 
         def solve(objective: Objective, prior: Weights, strategy: Strategy) -> Weights:
             def free_energy(posterior: Weights) -> Tensor:
@@ -83,16 +83,16 @@ class ABML(MetaLearner):
 
     def _each(self, posterior: Weights, x: Tensor) -> Distribution:
         """The answers of the networks drawn, one beside the other in the last axis of a batch."""
-        drawings = [apply_weights(self.net, drawn(posterior, one), x) for one in self._noise()]
+        drawings = [apply_weights(self.net, drawn(posterior, one), x) for one in self._noise(1)]
         return self.likelihood(torch.stack(drawings, 2))
 
     def _prior(self) -> Weights:
         means, stds = dict(self.net.named_parameters()), iter(self.log_std)
         return {MEAN + name: w for name, w in means.items()} | {LOG_STD + name: next(stds) for name in means}
 
-    def _noise(self) -> list[Weights]:
-        """Standard normal noise for every weight, for each network to draw."""
-        draw = partial(torch.randn, generator=None if self.training else torch.Generator().manual_seed(0))
+    def _noise(self, seed: int) -> list[Weights]:
+        """Standard normal noise for every weight, for each network to draw; of this seed when evaluating."""
+        draw = partial(torch.randn, generator=None if self.training else torch.Generator().manual_seed(seed))
         return [{n: draw(w.shape).to(w) for n, w in self.net.named_parameters()} for _ in range(self.samples)]
 
 

@@ -14,7 +14,7 @@ from quickstudy.methods.bayesian.targets import regressed
 from quickstudy.tensors import full_precision, per_task, support_and_query
 
 LEAST_NOISE = 1e-4
-"""A variance below which float32 may find no Cholesky factor."""
+"""Added to the variance of noise: points that lie together have no covariance without it."""
 
 
 class DeepKernelTransfer(MetaLearner):

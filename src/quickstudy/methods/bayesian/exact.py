@@ -36,18 +36,20 @@ class Process(NamedTuple):
         """What predictions need of some examples, and minus the log marginal likelihood of their targets, in nats.
 
         Padding counts for a target of 0 that has variance 1 and tells of nothing; it lies in the middle of the others,
-        so that inputs far from the origin keep their distances' digits.
+        so that inputs far from the origin keep their distances' digits. It is computed in double precision: of points
+        that lie close together, or of large covariances, single precision finds no Cholesky factor.
         """
         shown = exists[..., None]
         z = z.where(shown, (z * shown).sum(1, keepdim=True) / shown.sum(1, keepdim=True).clamp(min=1))
-        y = y.to(z.dtype) * shown
-        covariance = self.covariance(z, z) * (exists[:, None] & shown)
+        y = y.double() * shown
+        covariance = self.covariance(z.double(), z.double()) * (exists[:, None] & shown)
         noise = torch.where(shown, self.noise, 1.0)[..., 0].diag_embed()
         cholesky = torch.linalg.cholesky(covariance + noise)
         weights = torch.cholesky_solve(y, cholesky)
-        volume = cholesky.diagonal(dim1=1, dim2=2).log().sum(1) + exists.sum(1).to(z.dtype) * math.log(2 * math.pi) / 2
+        volume = cholesky.diagonal(dim1=1, dim2=2).log().sum(1) + exists.sum(1).double() * math.log(2 * math.pi) / 2
         nats = (y * weights).sum((1, 2)) / 2 + y.shape[-1] * volume
-        return {"z": z, "exists": exists, "cholesky": cholesky, "weights": weights}, nats
+        memory = {"z": z, "exists": exists, "cholesky": cholesky.to(z.dtype), "weights": weights.to(z.dtype)}
+        return memory, nats.to(z.dtype)
 
     @staticmethod
     def left_out(

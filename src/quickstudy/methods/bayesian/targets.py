@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from quickstudy.contract import Examples
+from quickstudy.tensors import require_targets
 
 
 def regressed(examples: Examples, targets: int | None) -> Float[Tensor, "task example target"] | Int[Tensor, "..."]:
@@ -22,8 +23,5 @@ def regressed(examples: Examples, targets: int | None) -> Float[Tensor, "task ex
         >>> regressed(Examples(torch.zeros(1, 2, 1), torch.tensor([[0, 1]]), ways=2), None).tolist()
         [[[1, -1], [-1, 1]]]
     """
-    if targets != (None if examples.ways is not None else examples.y.shape[-1]):
-        built = "classes" if targets is None else f"{targets} targets"
-        found = "classes" if examples.ways is not None else f"targets of shape {list(examples.y.shape)}"
-        raise TypeError(f"this method was built for {built}, but the tasks have {found}; pass targets= to suit them.")
+    require_targets(examples, targets)
     return examples.y if examples.ways is None else 2 * one_hot(examples.y, examples.ways) - 1

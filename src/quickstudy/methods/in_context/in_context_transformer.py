@@ -10,7 +10,7 @@ from torch.distributions import Categorical
 from torch.nn.functional import scaled_dot_product_attention
 
 from quickstudy.contract import Examples, MetaLearner, categorical, valid
-from quickstudy.tensors import number_of_ways, out_features, per_task, support_mean
+from quickstudy.tensors import number_of_ways, out_features, per_task, require_heads, support_mean
 
 
 class Layer(nn.Module):
@@ -18,6 +18,7 @@ class Layer(nn.Module):
 
     def __init__(self, d: int, heads: int):
         super().__init__()
+        require_heads(d, heads)
         self.heads = heads
         self.norm_attention, self.norm_mlp = nn.LayerNorm(d), nn.LayerNorm(d)
         self.q, self.kv, self.out = nn.Linear(d, d), nn.Linear(d, 2 * d), nn.Linear(d, d)

@@ -21,7 +21,8 @@ class LanguageModelInContext(MetaLearner):
 
     What is known across tasks is the language model, which stays as it is unless it is trained. A task is remembered by
     the keys and values of its prompt in every layer, and by the log-probabilities of the labels behind texts without
-    content, which are subtracted from those behind a query (Zhao et al., section 4).
+    content, which are subtracted from those behind a query (Zhao et al., section 4, whose formula takes the softmax of
+    quotients of probabilities: the largest is the same).
 
     Args:
         model: A causal language model of `transformers`, all of whose layers attend.
@@ -33,6 +34,8 @@ class LanguageModelInContext(MetaLearner):
         after: Written behind a label.
         content_free: Texts without content.
     """
+
+    sequential = True
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot, pad
 from quickstudy.contract import Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.mlp import MLP
 from quickstudy.methods.in_context.in_context_transformer import Layer
-from quickstudy.tensors import gaussian_outputs, number_of_ways, out_features, per_task
+from quickstudy.tensors import gaussian_outputs, number_of_ways, out_features, per_task, require_targets
 
 
 class TransformerNeuralProcess(MetaLearner):
@@ -82,9 +82,8 @@ class TransformerNeuralProcess(MetaLearner):
         return per_task(self.embed, pairs) + self.beside(pairs)
 
     def _targets(self, support: Examples) -> Float[Tensor, "task support y"]:
+        require_targets(support, self.targets)
         if self.targets is not None:
-            if support.ways is not None:
-                raise TypeError(f"this process was built for {self.targets} targets, but the tasks have classes.")
             return support.y
         if number_of_ways(support) > self.ways:
             raise ValueError(f"this process was built for at most {self.ways} ways; the tasks have {support.ways}.")

@@ -72,7 +72,7 @@ class MatchingNetwork(MetaLearner):
 
     def __init__(self, encoder: nn.Module, *, full_context: bool = False, steps: int = 5, scale: float = 1.0):
         super().__init__()
-        self.encoder, self.scale = encoder, scale
+        self.encoder, self.scale, self.sequential = encoder, scale, full_context
         self.context = FullContext(out_features(encoder), steps) if full_context else None
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:

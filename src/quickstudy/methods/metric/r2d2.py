@@ -65,11 +65,13 @@ def ridge(
 ) -> Float[Tensor, "task d outputs"]:
     """The weights W that minimise |X W - Y|^2 + penalty |W|^2, from the smaller of two linear systems.
 
-    With fewer examples than features, by Woodbury's identity, that is one of the size of the support set.
+    With fewer examples than features, by Woodbury's identity, that is one of the size of the support set. In double
+    precision: of long features that lie close together, single precision finds no solution.
     """
+    kept, x, y = x.dtype, x.double(), y.double()
     if torch.compiler.is_compiling() or x.shape[1] < x.shape[2]:  # one graph is for any number of examples
-        return x.mT @ solve(x @ x.mT, y, penalty)  # X' (X X' + lambda I)^-1 Y
-    return solve(x.mT @ x, x.mT @ y, penalty)  # (X' X + lambda I)^-1 X' Y
+        return (x.mT @ solve(x @ x.mT, y, penalty)).to(kept)  # X' (X X' + lambda I)^-1 Y
+    return solve(x.mT @ x, x.mT @ y, penalty).to(kept)  # (X' X + lambda I)^-1 X' Y
 
 
 def solve(gram: Float[Tensor, "task n n"], right: Float[Tensor, "task n outputs"], penalty: Tensor) -> Tensor:

@@ -8,7 +8,15 @@ from torch.nn.functional import one_hot, scaled_dot_product_attention
 
 from quickstudy.contract import Examples, MetaLearner, categorical, valid
 from quickstudy.encoders.mlp import MLP
-from quickstudy.tensors import below_shown, gaussian_outputs, number_of_ways, out_features, per_task
+from quickstudy.tensors import (
+    below_shown,
+    gaussian_outputs,
+    number_of_ways,
+    out_features,
+    per_task,
+    require_heads,
+    require_targets,
+)
 
 
 class AttentiveNeuralProcess(MetaLearner):
@@ -39,6 +47,7 @@ class AttentiveNeuralProcess(MetaLearner):
         least_std: float = 0.1,
     ):
         super().__init__()
+        require_heads(hidden, heads)
         d = out_features(encoder)
         self.encoder, self.targets, self.heads, self.least_std = encoder, targets, heads, least_std
         self.value = MLP(d + (targets or 0), hidden, hidden, hidden)
@@ -47,8 +56,7 @@ class AttentiveNeuralProcess(MetaLearner):
         self.g = MLP(d + hidden, hidden, hidden, 1 if targets is None else 2 * targets)
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
-        if self.targets is not None and support.ways is not None:
-            raise TypeError(f"this neural process was built for {self.targets} targets, but the tasks have classes.")
+        require_targets(support, self.targets)
         z, exists = per_task(self.encoder, support.x), valid(support)
         if self.targets is None:
             member = one_hot(support.y, number_of_ways(support)).bool().mT & exists[:, None]  # [T, W, S]

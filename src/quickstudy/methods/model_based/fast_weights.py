@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import normalize, one_hot
 
-from quickstudy.contract import Examples, MetaLearner, categorical, valid
+from quickstudy.contract import Examples, MetaLearner, categorical, single, valid
 from quickstudy.tensors import full_precision, number_of_ways, out_features, per_task
 
 
@@ -19,7 +19,8 @@ class FastWeights(MetaLearner):
     Across tasks, keys are learned, and how strongly each pair is written; a task is remembered by the matrix, in which
     a pair first finds what its key already reads, and corrects it (section 4.2). It deviates from the paper: keys have
     unit length instead of a positive feature map, so that a pair written at full strength is read back exactly; the
-    values are the labels themselves, so that the number of ways is free; queries begin as the keys they look for.
+    values are the labels themselves, so that the number of ways is free; queries begin as the keys they look for. Of an
+    example's place only what it corrects of those before is known, and so none need be shuffled while training.
 
     Args:
         encoder: From inputs to embeddings.
@@ -59,7 +60,7 @@ def write(
     that one solve stands for all turns.
     """
     with torch.autocast(keys.device.type, enabled=False):
-        keys, rates = (t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in (keys, rates))
+        keys, rates = single(keys), single(rates)
         overlaps = (rates * keys @ keys.mT).tril(-1)
         u = torch.linalg.solve_triangular(overlaps, rates * values, upper=False, unitriangular=True)  # [T, S, v]
         return u.mT @ keys

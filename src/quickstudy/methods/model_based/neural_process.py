@@ -13,6 +13,7 @@ from quickstudy.tensors import (
     out_features,
     per_task,
     prototypes,
+    require_targets,
     shown_in,
     support_mean,
 )
@@ -43,9 +44,8 @@ class NeuralProcess(MetaLearner):
         self.g = MLP(d + hidden, hidden, hidden, 1 if targets is None else 2 * targets)
 
     def adapt(self, support: Examples) -> Float[Tensor, "task summary d"]:
+        require_targets(support, self.targets)
         z = per_task(self.encoder, support.x)
-        if self.targets is not None and support.ways is not None:
-            raise TypeError(f"this neural process was built for {self.targets} targets, but the tasks have classes.")
         if self.targets is None:
             return prototypes(per_task(self.h, z), support)  # [T, W, R]
         r = per_task(self.h, torch.cat([z, support.y.to(z.dtype)], -1))  # eq. 1

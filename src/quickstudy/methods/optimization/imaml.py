@@ -38,7 +38,8 @@ class IMAML(MetaLearner):
         likelihood: `categorical` or `gaussian`.
 
     Raises:
-        ValueError: The net keeps running statistics, which no single task may change, or drops numbers at random.
+        ValueError: The net keeps running statistics, which no single task may change, or drops numbers at random; no
+            pull, or no step of conjugate gradients, without which there is no gradient.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class IMAML(MetaLearner):
         likelihood: Likelihood = categorical,
     ):
         super().__init__()
+        if strength <= 0 or cg_steps < 1:
+            raise ValueError(f"strength is above 0, and cg_steps at least 1; got {strength} and {cg_steps}.")
         forbid_running_statistics(net, "IMAML")
         forbid_dropout(net, "IMAML")
         self.net, self.strength, self.likelihood = net, strength, likelihood

@@ -60,7 +60,7 @@ class MAMLPlusPlus(MetaLearner):
         self.multi_step_until, self.first_order_until = multi_step_until, first_order_until
         self.norms = [name for pair in norm_parameters(net) for name in pair] if per_step_norm else []
         own = dict(net.named_parameters())
-        self.rates = nn.Parameter(torch.full((inner_steps, len(own) - len(self.norms)), inner_lr))
+        self.rates = nn.Parameter(torch.full((inner_steps, len(own) - len(self.norms)), float(inner_lr)))
         later = [own[name].detach().expand(inner_steps - 1, *own[name].shape) for name in self.norms]
         self.later_norms = nn.ParameterList(nn.Parameter(w.clone()) for w in later if inner_steps > 1)
 

@@ -27,7 +27,8 @@ class ProtoMAML(MetaLearner):
 
     Across tasks the initial weights of the encoder are learned. A task is remembered by the weights of encoder and
     head after some gradient steps on the support loss, of which the head's began as `2 c_k` and `-|c_k|^2`, with c_k
-    the prototype of class k: up to a constant, its logits are minus the squared distances to the prototypes. The outer
+    the prototype of class k: up to a constant, its logits are minus the squared distances to the prototypes. Another
+    such constant is left out, that of their middle, which would hide the distances in half precision. The outer
     gradient runs through that beginning too, first order or not. Any number of ways will do. The authors' best
     runs begin with a pre-trained encoder.
 
@@ -62,8 +63,11 @@ class ProtoMAML(MetaLearner):
         body = {f"0.{name}": w for name, w in self.encoder.named_parameters()}
         kept = next((w.dtype for w in body.values()), torch.float32)  # in which weights are, autocast or not
         c = c.to(torch.promote_types(c.dtype, kept))
-        bias = (-c.square().sum(-1)).where(shown_classes(support), -FAR)
-        head = {"1.weight": 2 * c, "1.bias": bias}  # of Snell et al., 2017, eq. 8
+        shown = shown_classes(support)
+        middle = c.sum(1, keepdim=True) / shown.sum(1)[:, None, None].clamp(min=1)
+        apart = c - middle
+        bias = (-(apart * (c + middle)).sum(-1)).where(shown, -FAR)  # |c - m|^2 + 2 m (c - m) = |c|^2 - |m|^2
+        head = {"1.weight": 2 * apart, "1.bias": bias}  # of Snell et al., 2017, eq. 8
         steps = self.inner_steps if self.training else self.test_inner_steps
         descent = partial(descend, steps=steps, lr=self.inner_lr, first_order=self.first_order)
         return adapt_weights(under_blank_head(self.encoder, c.shape[1]), body, support, categorical, descent, own=head)

@@ -36,7 +36,7 @@ class MetaBaseline(MetaLearner):
             raise ValueError(f"pretrain is a fraction of training, from 0 to 1; not {pretrain}.")
         self.encoder, self.pretrain = encoder, pretrain
         self.head = nn.Linear(out_features(encoder), classes)
-        self.temperature = nn.Parameter(torch.tensor(temperature))
+        self.temperature = nn.Parameter(torch.tensor(float(temperature)))
 
     def adapt(self, support: Examples) -> Float[Tensor, "task way d"]:
         return prototypes(per_task(self.encoder, support.x), support)

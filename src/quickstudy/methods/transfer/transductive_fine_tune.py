@@ -89,6 +89,9 @@ def rectified(outputs: Float[Tensor, "task example classes"]) -> Float[Tensor, "
 
 
 def transductive_loss(support: Categorical, query: Categorical, y: Tensor, exists: Tensor) -> Float[Tensor, " task"]:
-    """The mean cross-entropy of the support set, plus the mean entropy of the queries' answers (eq. 8)."""
+    """The mean cross-entropy of the support set, plus the mean entropy of the queries' answers (eq. 8).
+
+    What pads a ragged query set counts as queries: a prediction is given no mask.
+    """
     nats = cross_entropy(support.logits.mT, y, reduction="none")  # [T, S]
     return (nats * exists).sum(1) / exists.sum(1) + query.entropy().mean(1)
