@@ -19,6 +19,7 @@ from machine import processor
 from torch import Tensor, nn
 
 import quickstudy as qs
+from quickstudy.atomic import write_atomically
 from quickstudy.confidence import likeliest_temperature
 from quickstudy.encoders.texts import PAD
 from quickstudy.evaluation import episode_list
@@ -98,12 +99,12 @@ def tokens_of(model: qs.LanguageModelInContext, data: qs.LabelledData) -> float:
 
 
 def on_split(
-    model: nn.Module, tokenizer: Any, split: Split, episodes: int, seed: int, names: list[str]
+    model: nn.Module, tokenizer: Any, split: Split, episodes: int, seed: int, names: list[str], kept: Path
 ) -> dict[str, dict]:
-    """What these methods reach on one split, in seconds and tokens too."""
-    test, found = next(iter(split.tests.values())), {}
+    """What these methods reach on one split, in seconds and tokens too; `kept` holds those that are through."""
+    test, found = next(iter(split.tests.values())), json.loads(kept.read_text()) if kept.exists() else {}
     tokens, every = qs.LanguageModelInContext(model, tokenizer).tokens, learners(model, tokenizer, split)
-    for name in names:
+    for name in (name for name in names if name not in found):
         learner, reads = every[name], name not in OTHERS
 
         def seen(part: Part, name: str = name, reads: bool = reads) -> qs.LabelledData:
@@ -121,10 +122,12 @@ def on_split(
         correct = [(best.indices == y).double() for best, y in zip(surest, right, strict=True)]
         bins = reliability(torch.cat([best.values for best in surest]), torch.cat(correct))
         accuracy = [round(one.mean().item(), 3) for one in correct]
-        found[name] = {"accuracy": accuracy, "bins": bins, "seconds": seconds}
+        found[name] = {"accuracy": accuracy, "bins": bins.tolist(), "seconds": seconds}
         if reads:
             (task,) = episode_list(qs.FewShot(data, WAYS, 1, 1), 1, seed)
             found[name]["tokens"] = tokens_of(learner(test, task), data)  # pyright: ignore[reportArgumentType]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, json.dumps(found).encode())
         print(f"split {seed}  {name}  {sum(accuracy) / len(accuracy):.3f}  {seconds:.3f} s a query", flush=True)
     return found
 
@@ -132,7 +135,10 @@ def on_split(
 def measure(
     path: Path, courses: list[str], seeds: list[int], data_dir: Path | None, kept: Path, episodes: int, out: Path
 ) -> None:
-    """The first test of each split, 1-shot with one query of each class; one result for each course."""
+    """The first test of each split, 1-shot with one query of each class; one result for each course.
+
+    It can be stopped and goes on with what is not through.
+    """
     model, tokenizer = opened(path)
     for course in courses:
         result = out / f"language-model-{course}.json"
@@ -141,13 +147,14 @@ def measure(
         )
         names = [name for name in METHODS if name not in about["methods"]]
         split = splits(course, data_dir, kept)
-        every = [on_split(model, tokenizer, split(seed), episodes, seed, names) for seed in seeds if names]
+        through = {seed: kept / f"{path.stem}-{course}-{seed}-{episodes}.json" for seed in seeds if names}
+        every = [on_split(model, tokenizer, split(seed), episodes, seed, names, file) for seed, file in through.items()]
         for name in names:
             of_name = [found[name] for found in every]
             means = {key for key in ("seconds", "tokens") if key in of_name[0]}
             about["methods"][name] = {
                 "accuracy": [value for one in of_name for value in one["accuracy"]],
-                "ece": calibration_error(torch.stack([one["bins"] for one in of_name]).sum(0)),
+                "ece": calibration_error(torch.tensor([one["bins"] for one in of_name]).sum(0)),
                 **{key: sum(one[key] for one in of_name) / len(of_name) for key in sorted(means)},
             }
         about |= {"model": path.name, "machine": processor()}

@@ -238,6 +238,13 @@ def valid(examples: Examples) -> Bool[Tensor, "task example"]:
     return torch.ones(examples.y.shape[:2], dtype=torch.bool, device=examples.y.device)
 
 
+def mean_over(examples: Examples, values: Float[Tensor, "task example"]) -> Float[Tensor, " task"]:
+    """The mean over the examples of each task that exist."""
+    if examples.mask is None:
+        return values.mean(1)
+    return values.where(examples.mask, 0).sum(1) / examples.mask.sum(1)
+
+
 def log_likelihoods(predicted: Distribution, examples: Examples) -> Float[Tensor, "task example"]:
     """The log-likelihood of each target, in nats.
 
@@ -282,10 +289,7 @@ def require_outputs(predicted: Distribution, examples: Examples) -> None:
 
 def negative_log_likelihood(predicted: Distribution, examples: Examples) -> Float[Tensor, " task"]:
     """Minus the mean log-likelihood of each task's targets, in nats per example; padding does not count."""
-    nats = -log_likelihoods(predicted, examples)
-    if examples.mask is None:
-        return nats.mean(1)
-    return nats.where(examples.mask, 0).sum(1) / examples.mask.sum(1)
+    return mean_over(examples, -log_likelihoods(predicted, examples))
 
 
 def single(numbers: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from quickstudy.contract import Examples, categorical, log_likelihoods, valid
+from quickstudy.contract import Examples, categorical, log_likelihoods, mean_over, valid
 from quickstudy.tensors import known
 
 BINS = 15
@@ -97,12 +97,6 @@ def sets(predicted: Distribution, threshold: float, query: Examples) -> dict[str
     within = predicted.probs >= threshold  # [T, Q, W]
     right = within.gather(-1, query.y[..., None])[..., 0]
     return {"covered": mean_over(query, right.float()), "set_size": mean_over(query, within.sum(-1).float())}
-
-
-def mean_over(examples: Examples, values: Float[Tensor, "task example"]) -> Float[Tensor, " task"]:
-    """The mean over the examples of each task that exist."""
-    exists = valid(examples)
-    return values.where(exists, 0).sum(1) / exists.sum(1)
 
 
 def score(predicted: Distribution, query: Examples) -> tuple[dict[str, Tensor], Tensor | None]:

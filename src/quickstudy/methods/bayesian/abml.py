@@ -8,7 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, mean_over
 from quickstudy.inner_loop import Likelihood, Objective, Strategy, Weights, adapt_weights, apply_weights, descend
 from quickstudy.tensors import forbid_running_statistics, support_and_query
 
@@ -77,9 +77,8 @@ class ABML(MetaLearner):
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         """The free energy of support and query set together, for a posterior that has seen the support set alone."""
         posterior, task = self.adapt(episodes.support), support_and_query(episodes)
-        nats = -self._each(posterior, task.x).log_prob(task.y.unsqueeze(2)).mean(2) * valid(task)  # [T, S + Q]
-        expected = (nats.sum(1) / valid(task).sum(1)).mean()
-        return expected + self.kl_weight * divergence(posterior, self._prior()) / len(episodes)
+        nats = -self._each(posterior, task.x).log_prob(task.y.unsqueeze(2)).mean(2)  # [T, S + Q]
+        return mean_over(task, nats).mean() + self.kl_weight * divergence(posterior, self._prior()) / len(episodes)
 
     def _each(self, posterior: Weights, x: Tensor) -> Distribution:
         """The answers of the networks drawn, one beside the other in the last axis of a batch."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn.functional import logsigmoid, one_hot
 
-from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
+from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, mean_over
 from quickstudy.encoders.mlp import MLP
 from quickstudy.tensors import (
     below_shown,
@@ -58,7 +58,7 @@ class RelationNetwork(MetaLearner):
         with full_precision(self._relations(self.adapt(episodes.support), query.x)) as relations:
             scores = relations.sigmoid()
         errors = (scores - one_hot(query.y, number_of_ways(query))).square().mean(-1)  # [T, Q]
-        return ((errors * valid(query)).sum(1) / valid(query).sum(1)).mean()
+        return mean_over(query, errors).mean()
 
     def _relations(
         self, memory: Float[Tensor, "task way *d"], x: Shaped[Tensor, "task query *x"]

@@ -4,7 +4,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from quickstudy.contract import Examples, MetaLearner, categorical, valid
+from quickstudy.contract import Examples, MetaLearner, categorical
 from quickstudy.inner_loop import Weights, apply_weights
 from quickstudy.tensors import (
     below_shown,
@@ -15,6 +15,7 @@ from quickstudy.tensors import (
     out_features,
     per_task,
     shown_in,
+    support_mean,
 )
 
 
@@ -67,9 +68,7 @@ class CNAPs(MetaLearner):
         return self
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
-        exists = valid(support)[..., None]
-        z = per_task(self.set_encoder, support.x)  # [T, S, D]
-        film = self.film((z * exists).sum(1) / exists.sum(1))  # [T, 2 C]
+        film = self.film(support_mean(per_task(self.set_encoder, support.x), support)[:, 0])  # [T, 2 C]
         means = class_means(apply_weights(self.encoder, self._modulated(film), support.x), support)  # [T, W, D]
         weight = only_shown(means + self.weight(means), support)
         return {"film": film, "weight": weight, "bias": self.bias(means)[..., 0]}

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from quickstudy.contract import Episodes, Examples, MetaLearner, categorical, valid
 from quickstudy.methods.transfer.pretraining import supervised_loss
-from quickstudy.tensors import full_precision, number_of_ways, out_features, per_task
+from quickstudy.tensors import ABSENT, full_precision, number_of_ways, out_features, per_task
 
 
 class LinearProbe(MetaLearner):
@@ -48,7 +48,7 @@ class LinearProbe(MetaLearner):
             z = features.cpu()  # [T, S, D]
         ways = number_of_ways(support)
         weight = z.new_zeros(len(z), ways, z.shape[-1])
-        bias = z.new_full((len(z), ways), -1e4)  # of a class without examples
+        bias = z.new_full((len(z), ways), -ABSENT)  # of a class without examples
         for t, exists in enumerate(valid(support).cpu()):
             shown, y = z[t][exists].numpy(), support.y[t].cpu()[exists].numpy()
             if (y == y[0]).all():  # one class alone, which needs no weights
