@@ -1,7 +1,7 @@
 """Settings of methods that race on Omniglot, each tried in a short training and judged on validation classes.
 
     python benchmarks/race_settings.py run [METHOD...] --data-dir DIR    resumable; what was tried is passed over
-    python benchmarks/race_settings.py table                             prints docs/results.md's table
+    python benchmarks/race_settings.py table                             prints what was tried
 
 For settings that a training needs and `tune` cannot choose afterwards. Tasks, encoder and outer step size are the
 race's; no test class is seen.

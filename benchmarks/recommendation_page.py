@@ -76,6 +76,11 @@ def differences(abouts: dict[str, dict]) -> str:
     return grid(head, rows)
 
 
+def numbers_told(about: dict) -> list[str]:
+    """How many ratings are told of a new user, in turn; nothing where no user tells enough."""
+    return list(next(iter(about["folds"].values()))["by_known"])
+
+
 def by_known(about: dict, told: str) -> torch.Tensor:
     """Each user's error where so many ratings are told."""
     return torch.tensor([error for fold in about["folds"].values() for error in fold["by_known"][told]])
@@ -83,7 +88,7 @@ def by_known(about: dict, told: str) -> torch.Tensor:
 
 def sooner(abouts: dict[str, dict]) -> str:
     """Paired differences of mean absolute error from transfer learning, by how many ratings are told."""
-    counts = next(iter(abouts[TRANSFER]["folds"].values()))["by_known"] if TRANSFER in abouts else {}
+    counts = numbers_told(abouts[TRANSFER]) if TRANSFER in abouts else []
     rows = [
         [
             title(name),
@@ -160,7 +165,7 @@ def picture(abouts: dict[str, dict], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     for name in (name for name in SHOWN if name in abouts):
-        told = [int(k) for k in next(iter(abouts[name]["folds"].values()))["by_known"]]
+        told = [int(k) for k in numbers_told(abouts[name])]
         means = [by_known(abouts[name], str(k)).mean() for k in told]
         style = "--" if name in BASELINES else "-"
         axes.plot(told, means, style, marker="o", markersize=3, label=title(name).split(" (")[0])

@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 
 from quickstudy.contract import Examples, categorical, require_outputs, valid
 from quickstudy.functional import functional
-from quickstudy.stacked import Unsuited, stacked_call
+from quickstudy.stacked import Unsuited, hooked, stacked_call
 from quickstudy.task_norm import measured_on
 from quickstudy.tensors import behind_support
 
@@ -69,7 +69,7 @@ def strategy_for(net: nn.Module, x: Tensor) -> Strategy:
     leaves = [leaf for leaf in net.modules() if not list(leaf.children())]
     plain = all(isinstance(leaf, PLAIN) for leaf in leaves)
     if choice is None:
-        usual = all(type(m).forward in USUAL and not (m._forward_hooks or m._forward_pre_hooks) for m in net.modules())
+        usual = all(type(m).forward in USUAL and not hooked(m) for m in net.modules())
         flat = all((leaf.start_dim, leaf.end_dim) == (1, -1) for leaf in leaves if isinstance(leaf, nn.Flatten))
         vectors = x.ndim == 3 or isinstance(leaves[0], nn.Flatten)
         return "stacked" if plain and usual and flat and vectors else "loop"

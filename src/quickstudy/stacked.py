@@ -21,6 +21,11 @@ class Unsuited(ValueError):
     """A network that cannot be run by the strategy asked for."""
 
 
+def hooked(module: nn.Module) -> bool:
+    """Whether something is to be called whenever this layer is."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 def stacked_call(
     net: nn.Module, weights: Mapping[str, Tensor], x: Shaped[Tensor, "task example *x"]
 ) -> Float[Tensor, "task example *d"]:
@@ -46,7 +51,7 @@ def stacked_call(
 
 def apply_stacked(module: nn.Module, weights: Mapping[str, Tensor], x: Tensor, tasks: int) -> Tensor:
     """One module of such a network, from images together or apart to images together, or from vectors to vectors."""
-    if module._forward_hooks or module._forward_pre_hooks:
+    if hooked(module):
         raise Unsuited(f"the strategy 'stacked' calls no hooks, and {type(module).__name__} has some; take 'loop'.")
     if hasattr(module, "stacked"):
         return module.stacked(weights, x, tasks)  # pyright: ignore[reportCallIssue]

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from quickstudy.encoders.norm import remember
 from quickstudy.functional import functional
 from quickstudy.peers import alone, sum_over_peers
-from quickstudy.stacked import apart, apply_stacked, together
+from quickstudy.stacked import apart, apply_stacked, hooked, together
 
 ROWS = 2048  # of the output at a time, so that it stays in the cache
 
@@ -25,8 +25,8 @@ class FirstBlock(nn.Sequential):
 
     def forward(self, input: Float[Tensor, "example channel height width"]) -> Tensor:
         convolution, norm = self[0], self[1]
-        hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in self)
-        if hooked or not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and _suits(input)):
+        suits = _suits(input) and not any(map(hooked, self))
+        if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and suits):
             return super().forward(input)
         strided = convolution.stride[0] == 2
         examples, _, height, width = input.shape
