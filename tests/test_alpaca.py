@@ -11,7 +11,6 @@ from test_maml import double
 from torch import nn
 
 import quickstudy as qs
-from quickstudy.methods.bayesian.alpaca import update
 
 
 def identity(d: int) -> nn.Module:
@@ -41,18 +40,22 @@ def prior_of(alpaca: qs.ALPaCA) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return factor @ factor.T, mean, np.exp(2 * alpaca.log_std.detach().numpy())
 
 
-def test_the_posterior_and_the_prediction_are_the_conjugate_formulas():
-    alpaca, x, y, queries = with_a_prior(4, 2), numbers(3, 6, 4), numbers(3, 6, 2, seed=1), numbers(3, 5, 4, seed=2)
+@pytest.mark.parametrize("shots", [3, 4, 6])  # fewer than features, as many, more
+def test_the_posterior_and_the_prediction_are_the_conjugate_formulas(shots: int):
+    alpaca, queries = with_a_prior(4, 2), numbers(3, 5, 4, seed=2)
+    x, y = numbers(3, shots, 4), numbers(3, shots, 2, seed=1)
     precision, mean, noise = prior_of(alpaca)
     memory = alpaca.adapt(qs.Examples(x, y))
     predicted = alpaca.predict(memory, queries)
+    root = np.linalg.cholesky(precision)
     for t in range(3):
         phi, q = x[t].numpy(), queries[t].numpy()
         posterior = precision + phi.T @ phi
         weights = np.linalg.inv(posterior) @ (phi.T @ y[t].numpy() + precision @ mean)
-        np.testing.assert_allclose(memory["mean"][t].detach(), weights, rtol=1e-8)
-        cholesky = memory["cholesky"][t].detach().numpy()
-        np.testing.assert_allclose(cholesky @ cholesky.T, posterior, rtol=1e-8)
+        np.testing.assert_allclose(memory["mean"][t].detach(), root.T @ weights, rtol=1e-8)
+        if shots >= 4:
+            cholesky = root @ memory["cholesky"][t].detach().numpy()
+            np.testing.assert_allclose(cholesky @ cholesky.T, posterior, rtol=1e-8)
         np.testing.assert_allclose(predicted.mean[t].detach(), q @ weights, rtol=1e-8)
         spread = np.einsum("qd,de,qe->q", q, np.linalg.inv(posterior), q)
         np.testing.assert_allclose(predicted.variance[t].detach(), (1 + spread)[:, None] * noise, rtol=1e-8)
@@ -69,14 +72,40 @@ def test_it_is_the_gaussian_process_of_its_features_in_scikit_learn():
     np.testing.assert_allclose(predicted.variance[0, :, 0].detach(), std**2 + 0.01, rtol=1e-6)
 
 
-def test_one_example_after_the_other_gives_the_posterior_of_all_at_once():
-    mean, phi, y = numbers(2, 4, 3), numbers(2, 6, 4, seed=1), numbers(2, 6, 3, seed=2)
-    factor = torch.linalg.cholesky(torch.eye(4) + numbers(2, 4, 9) @ numbers(2, 4, 9).mT)
-    together = update(mean, factor, phi, y)
-    one_by_one = (mean, factor)
-    for i in range(6):
-        one_by_one = update(*one_by_one, phi[:, i : i + 1], y[:, i : i + 1])
-    torch.testing.assert_close(one_by_one, together, rtol=1e-10, atol=1e-12)
+def test_what_is_learned_after_some_examples_is_the_posterior_of_all_at_once():
+    alpaca, x, y, queries = with_a_prior(4, 2), numbers(1, 8, 4), numbers(1, 8, 2, seed=1), numbers(1, 5, 4, seed=2)
+    later, first = with_a_prior(4, 2), alpaca.adapt(qs.Examples(x[:, :5], y[:, :5]))
+    with torch.no_grad():
+        root = alpaca.root() @ first["cholesky"][0]
+        later.factor.copy_(root.tril(-1) + root.diagonal().log().diag())
+        later.mean.copy_(torch.linalg.solve_triangular(alpaca.root().mT, first["mean"][0], upper=True))
+        later.log_std.copy_(alpaca.log_std)
+    rest = later.predict(later.adapt(qs.Examples(x[:, 5:], y[:, 5:])), queries)
+    together = alpaca.predict(alpaca.adapt(qs.Examples(x, y)), queries)
+    torch.testing.assert_close(rest.mean, together.mean, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(rest.variance, together.variance, rtol=1e-10, atol=1e-12)
+
+
+def test_padding_beyond_the_number_of_features_changes_nothing():
+    alpaca, x, y, queries = with_a_prior(4, 2), numbers(2, 3, 4), numbers(2, 3, 2, seed=1), numbers(2, 5, 4, seed=2)
+    padded = [torch.cat([of, numbers(2, 5, of.shape[-1], seed=3)], 1) for of in (x, y)]
+    few = alpaca.predict(alpaca.adapt(qs.Examples(x, y)), queries)
+    many = alpaca.predict(alpaca.adapt(qs.Examples(*padded, mask=(torch.arange(8) < 3).expand(2, -1))), queries)
+    torch.testing.assert_close(few.mean, many.mean, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(few.variance, many.variance, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("shots", [6, 70])
+def test_long_features_that_lie_close_together_have_a_posterior(shots: int):
+    alpaca = qs.ALPaCA(identity(64), targets=1).eval()
+    x, y = 1000 + numbers(1, shots, 64).float(), numbers(1, shots, 1, seed=1).float()
+    predicted = alpaca.predict(alpaca.adapt(qs.Examples(x, y)), x)
+    phi = x[0].double().numpy()
+    covariance = np.linalg.inv(np.eye(64) + phi.T @ phi)
+    weights = covariance @ phi.T @ y[0].numpy()
+    np.testing.assert_allclose(predicted.mean[0].detach(), phi @ weights, rtol=1e-3, atol=1e-3)
+    spread = np.einsum("qd,de,qe->q", phi, covariance, phi)[:, None]
+    np.testing.assert_allclose(predicted.variance[0].detach(), (1 + spread) * 0.01, rtol=1e-3)
 
 
 def test_without_examples_it_is_the_prior():
