@@ -1,13 +1,16 @@
+import pytest
 import torch
 from learners import episodes_for, mlp
 from test_maml import double
 from torch import nn
+from torch.autograd import grad
 from torch.nn.functional import cross_entropy
 
 import quickstudy as qs
 
 
-def test_the_meta_gradient_is_that_of_a_plain_loop_over_the_last_layer():
+@pytest.mark.parametrize("first_order", [False, True])
+def test_the_meta_gradient_is_that_of_a_plain_loop_over_the_last_layer(first_order):
     torch.manual_seed(0)
     encoder, head, episodes = mlp(256, 16).double(), mlp(16, 3).double(), double(episodes_for("anil"))
     losses = []
@@ -16,15 +19,24 @@ def test_the_meta_gradient_is_that_of_a_plain_loop_over_the_last_layer():
         z = encoder(episodes.support.x[t])
         for _ in range(3):
             loss = cross_entropy(z @ weight.T + bias, episodes.support.y[t])
-            by_weight, by_bias = torch.autograd.grad(loss, (weight, bias), create_graph=True)
+            by_weight, by_bias = grad(loss, (weight, bias), create_graph=not first_order, retain_graph=True)
             weight, bias = weight - 0.1 * by_weight, bias - 0.1 * by_bias
         losses.append(cross_entropy(encoder(episodes.query.x[t]) @ weight.T + bias, episodes.query.y[t]))
     both = [*encoder.parameters(), *head.parameters()]
-    expected = torch.cat([g.flatten() for g in torch.autograd.grad(torch.stack(losses).mean(), both)])
-    anil = qs.ANIL(encoder, head, inner_lr=0.1, inner_steps=3).train()
+    expected = torch.cat([g.flatten() for g in grad(torch.stack(losses).mean(), both)])
+    anil = qs.ANIL(encoder, head, inner_lr=0.1, inner_steps=3, first_order=first_order).train()
     anil.loss(episodes).backward()
     found = torch.cat([p.grad.flatten() for p in both])
     assert (found - expected).norm() / expected.norm() < 1e-6
+
+
+def test_steps_at_test_are_apart_from_those_in_training():
+    torch.manual_seed(0)
+    anil, support = qs.ANIL(mlp(256, 8), mlp(8, 3), inner_steps=1, test_inner_steps=3), episodes_for("anil").support
+    for mode, steps in ((True, 1), (False, 3)):
+        expected = qs.ANIL(anil.encoder, anil.head, inner_steps=steps).adapt(support)
+        found = anil.train(mode).adapt(support)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_an_empty_head_makes_it_its_encoder():

@@ -1,3 +1,4 @@
+import html
 import json
 import os
 import pickle
@@ -16,11 +17,10 @@ from learners import toy_data
 from PIL import Image
 
 from quickstudy import cli
-from quickstudy.catalogue import METHODS
+from quickstudy.catalogue import FAMILIES, METHODS
 from quickstudy.checkpoint import load_tensors
 from quickstudy.commands import options
 from quickstudy.commands import train as commands_train
-from quickstudy.commands.compare import methods_of
 from quickstudy.methods.transfer.fine_tune import FineTune
 from quickstudy.runs import begin, describe, open_run
 
@@ -148,8 +148,20 @@ def test_compare_writes_a_report_and_every_score(monkeypatch, capfd, folder, tmp
         assert f"{expected['mean']:.2%} ± {expected['half_width']:.2%}" in text
 
 
-def test_all_methods_are_those_of_the_catalogue():
-    assert methods_of("all") == list(METHODS)
+def test_all_methods_are_compared_in_one_report_family_by_family(monkeypatch, capfd, folder, tmp_path):
+    out, few = tmp_path / "out", ["--steps", 1, "--episodes", 4, "--engine", "loop"]
+    tiny = ["compare", "--methods", "all", "--data", folder, "--ways", 2, *TINY, *few, "--out", out]
+    code, _, error = quickstudy(monkeypatch, capfd, *tiny)
+    assert code == 0, error
+    found = json.loads((out / "results.json").read_text())
+    assert list(found["learners"]) == list(METHODS)
+    page = html.unescape((out / "report.html").read_text())
+    _, *sections = page.split('<section id="methods">')[1].split("</section>")[0].split('<tr class="family">')
+    for (family, sentence), section in zip(FAMILIES.items(), sections, strict=True):
+        assert sentence in section
+        for about in METHODS.values():
+            shown = f"<td>{about.across}</td><td>{about.remembers}" in section
+            assert shown == (about.family == family)
 
 
 def test_a_run_of_other_settings_or_one_that_is_there_is_not_overwritten(monkeypatch, capfd, folder, tmp_path):

@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 from learners import episodes_for, learner
+from test_maml import double
 from torch import nn
 
 import quickstudy as qs
@@ -27,6 +28,24 @@ def test_one_solve_writes_what_a_plain_loop_writes_with_the_same_gradient():
     torch.testing.assert_close(found, target)
     for a, b in zip(*(torch.autograd.grad(m.pow(3).sum(), tensors) for m in (found, target)), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_an_answer_is_that_of_a_plain_loop_over_keys_of_unit_length_and_learned_rates():
+    torch.manual_seed(0)
+    one, episodes = learner("fast-weights").double(), double(episodes_for("fast-weights"))
+    for p in one.parameters():
+        nn.init.normal_(p, std=0.5)  # queries other than keys, rates of all kinds
+    support, query, logits = episodes.support, episodes.query, []
+    for t in range(len(episodes)):
+        matrix = torch.zeros(3, 16, dtype=torch.float64)
+        for z, label in zip(one.encoder(support.x[t]), support.y[t], strict=True):
+            key = one.key.weight @ z / (one.key.weight @ z).norm()
+            rate = 1 / (1 + (-(one.rate.weight[0] @ z + one.rate.bias[0])).exp())
+            matrix = matrix + rate * torch.outer(nn.functional.one_hot(label, 3) - matrix @ key, key)
+        asked = [one.query.weight @ z for z in one.encoder(query.x[t])]
+        logits.append(torch.stack([one.scale * matrix @ q / q.norm() for q in asked]))
+    found = one.predict(one.adapt(support), query.x).logits
+    torch.testing.assert_close(found, torch.stack(logits).log_softmax(-1))
 
 
 def fast_weights_of_inputs(d: int) -> qs.FastWeights:

@@ -46,6 +46,15 @@ def test_the_transformer_adds_what_an_item_reads_from_the_set_and_normalises():
             torch.testing.assert_close(adapted[t, n], expected)
 
 
+def test_what_the_transformer_adds_is_dropped_at_random_while_training_alone():
+    transform, z = SetToSet(4, dropout=1.0).double(), torch.rand(2, 3, 4).double()
+    torch.testing.assert_close(transform.train()(z), layer_norm(z, (4,)))
+    without = SetToSet(4, dropout=0.0).double()
+    without.load_state_dict(transform.state_dict())
+    torch.testing.assert_close(transform.eval()(z), without(z))
+    assert qs.FEAT(mlp(256, 8), dropout=0.3).transform.dropout.p == 0.3
+
+
 def test_the_order_of_a_set_is_of_no_account():
     transform, z = SetToSet(4, dropout=0.0).double(), torch.rand(1, 5, 4).double()
     order = torch.tensor([3, 0, 4, 2, 1])

@@ -155,9 +155,12 @@ def test_every_trainable_parameter_gets_a_gradient(name):
         assert not any(p.requires_grad for p in one.parameters())
         return
     one.loss(episodes_for(name)).backward()
-    dead = [k for k, p in one.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
-    assert dead == []
-    assert sum(p.grad.abs().sum() for p in one.parameters()) > 0
+    grads = {k: p.grad for k, p in one.named_parameters()}
+    assert [k for k, grad in grads.items() if grad is None or not grad.isfinite().all()] == []
+    still = {k for k, grad in grads.items() if not grad.any()}
+    if name == "meta-baseline":  # of its two stages of training, the second learns the temperature
+        still.remove("temperature")
+    assert all(k.endswith("blocks.0.0.bias") for k in still)  # the batch's mean takes it out again
 
 
 @every_learner

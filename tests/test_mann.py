@@ -20,8 +20,11 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def test_an_answer_is_that_of_a_plain_loop():
-    episodes, mann = episodes_for("mann", tasks=2), learner("mann").double().eval()
+@pytest.mark.parametrize("strength", [1.0, 10.0])
+@pytest.mark.parametrize("name", ["mann", "mann-feed-forward"])
+def test_an_answer_is_that_of_a_plain_loop(name, strength):
+    episodes, mann = episodes_for(name, tasks=2), learner(name).double().eval()
+    mann.strength = strength
     w = {name: p.detach().numpy() for name, p in mann.named_parameters()}
     support, query = (
         per_task(mann.encoder, x.double()).detach().numpy() for x in (episodes.support.x, episodes.query.x)
@@ -34,11 +37,14 @@ def test_an_answer_is_that_of_a_plain_loop():
             h, c, r, label = np.zeros(hidden), np.zeros(hidden), np.zeros(heads * width), np.zeros(ways)
             for i, z in enumerate([*support[t], query[t, q]]):
                 seen = np.concatenate([z, label, r])
-                parts = w["controller.weight_ih"] @ seen + w["controller.bias_ih"]
-                parts = parts + w["controller.weight_hh"] @ h + w["controller.bias_hh"]
-                a, forget, b, o = np.split(parts, 4)
-                c = sigmoid(forget) * c + sigmoid(a) * np.tanh(b)
-                h = sigmoid(o) * np.tanh(c)
+                if name == "mann-feed-forward":
+                    h = np.tanh(w["controller.0.weight"] @ seen + w["controller.0.bias"])
+                else:
+                    gates = w["controller.weight_ih"] @ seen + w["controller.bias_ih"]
+                    gates = gates + w["controller.weight_hh"] @ h + w["controller.bias_hh"]
+                    a, forget, b, o = np.split(gates, 4)
+                    c = sigmoid(forget) * c + sigmoid(a) * np.tanh(b)
+                    h = sigmoid(o) * np.tanh(c)
                 keys = np.tanh(w["keys.weight"] @ h + w["keys.bias"]).reshape(heads, width)
                 gates = sigmoid(w["gate.weight"] @ h + w["gate.bias"])
                 order = np.argsort(usage, kind="stable")
@@ -54,7 +60,8 @@ def test_an_answer_is_that_of_a_plain_loop():
                     for row in range(slots):
                         size = np.linalg.norm(keys[n]) * np.linalg.norm(memory[row])
                         similar[n, row] = keys[n] @ memory[row] / size if size else 0  # K
-                read = np.exp(similar) / np.exp(similar).sum(1, keepdims=True)  # w^r
+                read = np.exp(strength * similar)
+                read = read / read.sum(1, keepdims=True)  # w^r
                 r = (read @ memory).ravel()
                 usage = 0.99 * usage + read.sum(0) + write.sum(0)  # w^u
                 label = np.eye(ways)[episodes.support.y[t, i]] if i < len(support[t]) else None

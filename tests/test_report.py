@@ -14,7 +14,7 @@ import quickstudy as qs
 from quickstudy import comparison
 from quickstudy.catalogue import FAMILIES, METHODS
 from quickstudy.comparison import Comparison, compare
-from quickstudy.report import report, table
+from quickstudy.report import Look, reliability_diagram, report, table
 
 TESTS = ("unseen characters", "real digits")
 SCRIPT = "<script>alert(1)</script> $x_1 [red]"
@@ -156,12 +156,23 @@ def test_what_a_temperature_gains_is_shown_beside_what_is_without(page, compared
             assert f" {found.calibration_error:.1%} {found.tempered_calibration_error:.1%} " in shown
 
 
+def test_a_reliability_diagram_has_a_line_of_the_tempered_confidences_where_a_temperature_was_fitted(compared):
+    found = compared.entries["protonet"].tests[TESTS[0]]
+    look = Look("Prototypical network", "metric", "#336699", "o", "")
+    with_it, without = (reliability_diagram(one, look) for one in (found, replace(found, tempered_bins=None)))
+    assert found.tempered_bins is not None
+    moved = replace(found, tempered_bins=found.tempered_bins * torch.tensor([1, 0.5, 1]))
+    assert len({with_it, without, reliability_diagram(moved, look)}) == 3
+    assert reliability_diagram(replace(found, bins=found.bins.flip(0)), look) != with_it
+
+
 def test_families_follow_one_another_each_with_its_sentence_and_methods(page, compared):
     shown = text_of(page.split('<section id="methods">')[1].split("</section>")[0])
     places = []
     for family, name in (("metric", "protonet"), ("transfer", "scratch")):
         places += [shown.index(f"{family.capitalize()} {FAMILIES[family]}"), shown.index(METHODS[name].title)]
-        assert f"{METHODS[name].title} {compared.entries[name].tests[TESTS[0]]} {METHODS[name].across}" in shown
+        score, about = compared.entries[name].tests[TESTS[0]], METHODS[name]
+        assert f"{about.title} {score} {about.across} {about.remembers}" in shown
     assert places == sorted(places)
     assert "Bayesian" not in shown  # of which none was compared
 

@@ -1,7 +1,10 @@
+import itertools
+
 import pytest
 import torch
-from learners import episodes_for, learner
-from torch.nn.functional import one_hot, pad
+from learners import episodes_for, learner, mlp
+from torch import nn
+from torch.nn.functional import one_hot, pad, scaled_dot_product_attention
 
 import quickstudy as qs
 from quickstudy.methods.model_based.snail import AttentionBlock, DenseBlock
@@ -35,6 +38,41 @@ def test_a_dense_block_reaches_back_by_its_dilation_and_no_further():
     block, x = DenseBlock(1, 2, dilation=3), torch.rand(1, 6, 1, requires_grad=True)
     (gradient,) = torch.autograd.grad(block(x)[0, 5, 1:].sum(), x)
     assert gradient.squeeze().ne(0).tolist() == [False, False, True, False, False, True]
+
+
+def test_a_dense_block_is_a_dilated_convolution_one_half_of_which_gates_the_other():
+    block, convolution = DenseBlock(4, 3, dilation=2).double(), nn.Conv1d(4, 6, 2, dilation=2).double()
+    x = torch.randn(2, 7, 4, dtype=torch.float64)
+    with torch.no_grad():
+        convolution.weight.copy_(torch.stack(block.convolution.weight.split(4, 1), -1))
+        convolution.bias.copy_(block.convolution.bias)
+    f, g = convolution(pad(x.mT, (2, 0))).mT.chunk(2, -1)
+    torch.testing.assert_close(block(x), torch.cat([x, f.tanh() * g.sigmoid()], -1))
+
+
+def test_an_attention_block_is_pytorchs_causal_attention():
+    block, x = AttentionBlock(4, 5, 3).double(), torch.randn(2, 6, 4, dtype=torch.float64)
+    q, k, v = (nn.functional.linear(x, w, b) for w, b in zip(*(p.split([5, 5, 3]) for p in parts(block)), strict=True))
+    expected = scaled_dot_product_attention(q, k, v, is_causal=True)
+    torch.testing.assert_close(block(x), torch.cat([x, expected], -1))
+
+
+def parts(block: AttentionBlock) -> tuple[torch.Tensor, torch.Tensor]:
+    return block.projection.weight, block.projection.bias
+
+
+@pytest.mark.parametrize(("ways", "shots", "dilations"), [(5, 1, [1, 2, 4]), (5, 5, [1, 2, 4, 8, 16]), (3, 1, [1, 2])])
+def test_attention_is_interleaved_with_convolutions_that_reach_back_over_all_examples(ways, shots, dilations):
+    encoder = mlp(256, 16)
+    blocks = list(qs.SNAIL(encoder, ways=ways, shots=shots, filters=8).blocks)
+    found = [block.dilation if isinstance(block, DenseBlock) else block.key_size for block in blocks]
+    assert found == [64, *dilations, 256, *dilations, 512]
+    kinds = [AttentionBlock, *[DenseBlock] * len(dilations)]
+    assert [type(block) for block in blocks] == [*kinds, *kinds, AttentionBlock]
+    values = [32, *[8] * len(dilations), 128, *[8] * len(dilations), 256]
+    widths = [16 + ways, *(block.out_channels for block in blocks)]
+    assert [after - before for before, after in itertools.pairwise(widths)] == values
+    assert sum(dilations) >= ways * shots  # a query's first convolution is behind all of them
 
 
 def test_padding_which_it_would_read_is_refused():

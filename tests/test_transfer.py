@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import pytest
@@ -11,24 +12,27 @@ import quickstudy as qs
 from quickstudy.training import Validation
 
 
-@pytest.mark.parametrize("ways", [2, 3])
-def test_the_linear_probe_is_scikit_learns_logistic_regression_on_embeddings(ways):
-    episodes = qs.FewShot(toy(), ways, 3, 4).sample(3, torch.Generator().manual_seed(0))
-    probe = learner("linear-probe").eval()
+@pytest.mark.parametrize(("ways", "penalty"), [(2, 1.0), (3, 1.0), (3, 0.1)])
+def test_the_linear_probe_is_scikit_learns_logistic_regression_on_embeddings(ways, penalty):
+    episodes = doubled(ways)
+    probe = qs.LinearProbe(learner("linear-probe").encoder, classes=6, C=penalty).eval().double()
     probs = probe.predict(probe.adapt(episodes.support), episodes.query.x).probs
     for t in range(3):
         with torch.no_grad():
             z, zq = probe.encoder(episodes.support.x[t]), probe.encoder(episodes.query.x[t])
-        theirs = LogisticRegression(max_iter=1000).fit(z.numpy(), episodes.support.y[t].numpy())
-        expected = torch.tensor(theirs.predict_proba(zq.numpy()), dtype=torch.float)
-        torch.testing.assert_close(probs[t], expected, rtol=1e-4, atol=1e-5)
+        theirs = LogisticRegression(C=penalty, max_iter=1000).fit(z.numpy(), episodes.support.y[t].numpy())
+        torch.testing.assert_close(probs[t], torch.tensor(theirs.predict_proba(zq.numpy())), rtol=1e-4, atol=1e-5)
+
+
+def doubled(ways: int) -> qs.Episodes:
+    """Tasks in float64: in float32, rounding decides where the solver stops."""
+    drawn = qs.FewShot(toy(), ways, 3, 4).sample(3, torch.Generator().manual_seed(0))
+    return qs.Episodes(*(replace(part, x=part.x.double()) for part in (drawn.support, drawn.query)))
 
 
 @pytest.mark.parametrize("ways", [2, 3])
 def test_a_good_embedding_is_the_same_on_features_of_length_one(ways):
-    drawn = qs.FewShot(toy(), ways, 3, 4).sample(3, torch.Generator().manual_seed(0))
-    parts = (replace(part, x=part.x.double()) for part in (drawn.support, drawn.query))
-    episodes = qs.Episodes(*parts)  # in float32, rounding decides where the solver stops
+    episodes = doubled(ways)
     probe = learner("good-embedding").eval().double()
     probs = probe.predict(probe.adapt(episodes.support), episodes.query.x).probs
     for t in range(3):
@@ -162,6 +166,22 @@ def test_fine_tuning_is_gradient_descent_on_encoder_and_head():
         sgd.step()
     for name, weight in net.named_parameters():
         torch.testing.assert_close(memory[name][0], weight.detach())
+
+
+def test_from_scratch_is_gradient_descent_on_each_task_by_itself():
+    torch.manual_seed(0)
+    net, episodes = mlp(256, 16, 3), episodes_for("scratch", tasks=2)
+    one = qs.FromScratch(net, steps=3, lr=0.05)
+    memory = one.adapt(episodes.support)
+    for t in range(2):
+        alone = copy.deepcopy(net).requires_grad_()
+        sgd = torch.optim.SGD(alone.parameters(), lr=0.05)
+        for _ in range(3):
+            sgd.zero_grad()
+            cross_entropy(alone(episodes.support.x[t]), episodes.support.y[t]).backward()
+            sgd.step()
+        for name, weight in alone.named_parameters():
+            torch.testing.assert_close(memory[name][t], weight.detach())
 
 
 def test_from_scratch_with_zero_steps_is_its_network():
