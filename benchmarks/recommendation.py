@@ -27,7 +27,7 @@ from quickstudy.data.ratings import ColdStart
 RESULTS = Path(__file__).parent / "results"
 RELEASED = {"100k": 1997, "1m": 1998}
 """The year from which on a film is new."""
-STEPS, BATCH, HIDDEN_SHARE, SEED = 600, 16, 0.3, 0
+STEPS, BATCH, HIDDEN_SHARE, DRAWS, SEED = 600, 16, 0.3, 10, 0
 
 
 def trained(setup: Setup, split: ColdStart, steps: int) -> tuple[qs.MetaLearner, list]:
@@ -74,7 +74,9 @@ def main(words: Sequence[str] | None = None) -> None:
     runner.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join([*BASELINES, *LEARNERS])}; or all")
     runner.add_argument("--data-dir", type=Path, help="folder of MovieLens; else QUICKSTUDY_DATA")
     runner.add_argument("--size", choices=RELEASED, default="100k")
-    runner.add_argument("--folds", type=int, nargs="+", default=[0], help="which fifths of the users are new, by turns")
+    runner.add_argument(
+        "--folds", type=int, nargs="+", default=range(5), help="which fifths of the users are new, by turns"
+    )
     runner.add_argument("--steps", type=int, default=STEPS)
     runner.add_argument("--out", type=Path, default=RESULTS)
     writer = commands.add_parser("page")
@@ -92,7 +94,7 @@ def main(words: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)  # networks this small gain nothing from a second thread
     ratings = qs.movielens(asked.data_dir, asked.size)
     for fold in asked.folds:
-        split = qs.cold_start(ratings, released=RELEASED[asked.size], fold=fold, seed=SEED)
+        split = qs.cold_start(ratings, released=RELEASED[asked.size], fold=fold, draws=DRAWS, seed=SEED)
         for name in asked.methods or [*BASELINES, *LEARNERS]:
             path = asked.out / f"recommendation-{asked.size}-{name}.json"
             about = json.loads(path.read_text()) if path.exists() else {"method": name, "seed": SEED, "folds": {}}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from grid import grid
-from page_parts import DOCS, fill, in_common, machines, results
+from page_parts import DOCS, fill, in_common, machines, on_the_same, results
 from recommendation_baselines import BASELINES
 from recommendation_methods import LEARNERS
 
@@ -27,6 +27,8 @@ def found(folder: Path, size: str) -> dict[str, dict]:
     paths = {name: folder / f"recommendation-{size}-{name}.json" for name in [*BASELINES, *LEARNERS]}
     abouts = results(paths, f"no result in {folder}; run python benchmarks/recommendation.py run first.")
     in_common(abouts, "folds")
+    for fold in next(iter(abouts.values()))["folds"]:
+        on_the_same({name: about["folds"][fold] for name, about in abouts.items()})
     return abouts
 
 
@@ -104,8 +106,8 @@ def rankings(abouts: dict[str, dict]) -> str:
     head = ["method", *(f"{cell}: nDCG@1 / @3" for cell in CELLS)]
     rows = []
     for name, about in abouts.items():
-        pairs = [[scores(about, cell, f"ndcg{k}").mean().item() for k in (1, 3)] for cell in CELLS]
-        rows.append([title(name), *(f"{one:.3f} / {three:.3f}" for one, three in pairs)])
+        pairs = [[qs.interval(scores(about, cell, f"ndcg{k}")).plain() for k in (1, 3)] for cell in CELLS]
+        rows.append([title(name), *(" / ".join(pair) for pair in pairs)])
     return grid(head, rows)
 
 
@@ -120,7 +122,7 @@ def confidences(abouts: dict[str, dict]) -> str:
         row = [title(name), "its own" if own else "one for all"]
         for cell in (CELLS[1], CELLS[3]):
             row.append(qs.interval(scores(about, cell, "nats")).plain(2))
-            row += [f"{scores(about, cell, 'within').mean():.1%}", f"{scores(about, cell, 'width').mean():.2f}"]
+            row += [str(qs.interval(scores(about, cell, "within"))), f"{scores(about, cell, 'width').mean():.2f}"]
         row += [f"{first['steps']:,} x {first['batch']}" if first.get("steps") else "-"]
         row += [f"{first['parameters']:,}" if "parameters" in first else "-", f"{first['cpu_seconds']:.0f}"]
         rows.append(row)
@@ -137,7 +139,7 @@ def example(abouts: dict[str, dict]) -> str:
         [film, f"{value:.0f}", *(f"{each['asked'][n][2]:.1f} ± {each['asked'][n][3]:.1f}" for each in shown.values())]
         for n, (film, value, _, _) in enumerate(one["asked"])
     ]
-    text = [f"*{one['user']}*, who told: {told}.", "", grid(head, rows), ""]
+    text = [f"Told were: {told}.", "", grid(head, rows), ""]
     text += ["Recommended next, with 90% intervals in stars:", ""]
     for name, each in shown.items():
         films = "; ".join(f"{film} {mean:.1f} ± {half:.1f}" for film, mean, half in each["next"])
@@ -150,7 +152,8 @@ def setting(abouts: dict[str, dict]) -> str:
     hashes = {fold["hash"][:12] for one in abouts.values() for fold in one["folds"].values()}
     users = ", ".join(f"{len(scores(about, cell, 'mae'))} of {cell}" for cell in CELLS)
     return (
-        f"Users in the tests: {users}; fold{'s' * (len(about['folds']) > 1)} {', '.join(about['folds'])} of 5, "
+        f"Users in the tests: {users}, each with the mean of ten draws of what is asked for, but of existing users and "
+        f"items with one; fold{'s' * (len(about['folds']) > 1)} {', '.join(about['folds'])} of 5, "
         f"seed {about['seed']}; films are new from {about['released']} on. SHA-256 of the tasks: "
         f"{', '.join(sorted(hashes))}. {machines(abouts.values())}, one thread, PyTorch {about['torch']}."
     )

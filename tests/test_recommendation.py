@@ -30,7 +30,6 @@ def test_grouplens_files_of_100k_are_read(tmp_path):
     assert (found.titles, found.years.tolist()) == (("Café", "unknown"), [1995, 0])
     assert [[GENRES[g] for g in row.nonzero().flatten()] for row in found.kinds] == [["Comedy", "Drama"], ["unknown"]]
     assert found.users.tolist() == [[2, 2, 2, 1], [1, 1, 1, 2]]  # gender, age, occupation, region; from 1
-    assert found.described == ("M, 24, technician", "F, 17, artist")
     assert found.codes == (3, 9, 3, 3, 3, 3)
 
 
@@ -113,6 +112,27 @@ def test_every_user_is_new_in_one_fold_and_asked_the_same_in_all(ratings):
     shared = mine.keys() & other.keys()
     assert len(shared) > 3
     assert all(torch.equal(mine[user], other[user]) for user in shared)
+
+
+def test_who_is_for_validation_is_so_in_every_fold(ratings):
+    folds = [qs.cold_start(ratings, released=1996, fold=fold) for fold in range(5)]
+    chosen = [set(ratings.user[split.validation].tolist()) for split in folds]
+    assert all(users == chosen[0] for users in chosen)
+    assert len(chosen[0]) > 3
+    tested = {one.user for split in folds for tests in split.tests.values() for one in tests}
+    assert not tested & chosen[0]
+
+
+def test_more_draws_ask_a_user_for_other_ratings_but_where_what_is_asked_for_is_not_trained_on(ratings):
+    once, often = (qs.cold_start(ratings, released=1996, draws=draws) for draws in (1, 4))
+    for cell in CELLS:
+        draws = 1 if cell == CELLS[0] else 4
+        assert [one.user for one in often.tests[cell]] == [one.user for one in once.tests[cell] for _ in range(draws)]
+        for first, drawn in zip(once.tests[cell], often.tests[cell][::draws], strict=True):
+            assert torch.equal(first.query, drawn.query)
+    asked = [tuple(sorted(one.query.tolist())) for one in often.tests[CELLS[1]][:4]]
+    assert len(set(asked)) == 4
+    assert torch.equal(once.train, often.train)
 
 
 def test_a_split_that_cannot_be_is_refused(ratings):

@@ -99,7 +99,7 @@ def read(folder: Path, layout: Layout, name: str) -> Ratings:
         ) from None
     genders, ages, occupations, zips = zip(*users.values(), strict=True)
     groups = [str(sum(int(age) >= begin for begin in AGES)) for age in ages]
-    described = {"gender": genders, "age": groups, "occupation": occupations, "region": [code[:1] for code in zips]}
+    known = (genders, groups, occupations, [code[:1] for code in zips])  # of users; of their region the first digit
     titles, years, genres = zip(*items.values(), strict=True)
     user, item, value = zip(*rows, strict=True)
     return Ratings(
@@ -107,13 +107,12 @@ def read(folder: Path, layout: Layout, name: str) -> Ratings:
         torch.tensor(user),
         torch.tensor(item),
         torch.tensor(value),
-        torch.stack([codes(list(words)) for words in described.values()], 1),
+        torch.stack([codes(list(words)) for words in known], 1),
         torch.tensor([[decade(year)] for year in years]),
         torch.tensor([[genre in those for genre in GENRES] for those in genres]),
         torch.tensor(years),
         titles,
         GENRES,
-        tuple(f"{gender}, {age}, {occupation}" for gender, age, occupation, _ in users.values()),
     )
 
 

@@ -18,8 +18,8 @@ CELLS = (
 )
 LEAST, MOST, QUERIES = 13, 100, 10
 """A test task is a user with so many ratings in a cell, of which ten random ones are asked for."""
-VALIDATION = 8
-"""One in so many of the users that are not new is for validation."""
+VALIDATION = 10
+"""One in so many of the users is for validation."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class Ratings:
         years: When an item appeared; 0 is unknown.
         titles: Of the items.
         kind_names: Of the kinds.
-        described: What a reader is told of each user.
     """
 
     name: str
@@ -50,7 +49,6 @@ class Ratings:
     years: Int[Tensor, " item"]
     titles: Sequence[str]
     kind_names: Sequence[str]
-    described: Sequence[str]
 
     @property
     def codes(self) -> tuple[int, ...]:
@@ -91,19 +89,24 @@ class ColdStart(NamedTuple):
     known: Bool[Tensor, " item"]
 
 
-def cold_start(ratings: Ratings, *, released: int, fold: int = 0, folds: int = 5, seed: int = 0) -> ColdStart:
+def cold_start(
+    ratings: Ratings, *, released: int, fold: int = 0, folds: int = 5, draws: int = 1, seed: int = 0
+) -> ColdStart:
     """New users and new items, set apart from the existing ones.
 
-    An item is new if it was released in some year or later. Users are dealt at random into folds, one of which is of
-    new users; of the others one in eight is for validation. A test task is a user with 13 to 100 ratings in its cell,
-    of which ten random ones are asked for and the others are told, as in MeLU; what an existing user is asked about
-    existing items is not trained on. Existing users with more than 100 ratings are trained on, as they are not there.
+    An item is new if it was released in some year or later. One user in ten, at random, is for validation whatever the
+    fold; the others are dealt into folds, one of which is of new users. A test task is a user with 13 to 100 ratings in
+    its cell, of which ten random ones are asked for and the others are told, as in MeLU; what an existing user is asked
+    about existing items is not trained on. Existing users with more than 100 ratings are trained on, as they are not
+    there.
 
     Args:
         ratings: Of all users and items.
         released: The year from which on an item is new; one of an unknown year is not.
         fold: Which users are new.
         folds: Their number; 5, of which one is a fifth of the users, as in MeLU.
+        draws: Test tasks of each user, in each of which other ratings are asked for; of existing users and items there
+            is one, as what is asked for is left out of the training.
         seed: Of the deal, and of the ratings that are asked for.
 
     Raises:
@@ -113,17 +116,15 @@ def cold_start(ratings: Ratings, *, released: int, fold: int = 0, folds: int = 5
         raise ValueError(f"fold is one of 0 to {folds - 1}, of {folds} folds; not {fold}.")
     generator = seeded(seed, "users")
     dealt = torch.randperm(len(ratings.users), generator=generator)
-    new_users = torch.zeros(len(ratings.users), dtype=torch.bool)
-    new_users[dealt[fold::folds]] = True
-    rest = dealt[~new_users[dealt]]
-    validation = torch.zeros_like(new_users)
-    validation[rest[::VALIDATION]] = True
+    validation, new_users = torch.zeros(2, len(ratings.users), dtype=torch.bool)
+    validation[dealt[1::VALIDATION]] = True  # before there were folds: settings that were chosen by them are no test's
+    new_users[dealt[~validation[dealt]][fold::folds]] = True
     new_item, new_user = (ratings.years >= released)[ratings.item], new_users[ratings.user]
     existing = ~new_user & ~validation[ratings.user]
     rows = (existing & ~new_item, new_user & ~new_item, existing & new_item, new_user & new_item)
     tests = {}
     for cell, those in zip(CELLS, rows, strict=True):
-        tests[cell] = held(ratings, those.nonzero().flatten(), seed)
+        tests[cell] = held(ratings, those.nonzero().flatten(), seed, 1 if cell == CELLS[0] else draws)
         if not tests[cell]:
             raise ValueError(
                 f"no user of {ratings.name} has {LEAST} to {MOST} ratings for the cell {cell!r}; choose another year "
@@ -138,11 +139,12 @@ def cold_start(ratings: Ratings, *, released: int, fold: int = 0, folds: int = 5
     return ColdStart(ratings, train.nonzero().flatten(), chosen.nonzero().flatten(), tests, known)
 
 
-def held(ratings: Ratings, rows: Int[Tensor, " row"], seed: int) -> list[Held]:
+def held(ratings: Ratings, rows: Int[Tensor, " row"], seed: int, draws: int = 1) -> list[Held]:
     """The users with 13 to 100 of these ratings, ten of which are asked for: the same for each user in any fold."""
     tests = []
     for user, own in ratings.by_user(rows).items():
-        if LEAST <= len(own) <= MOST:
-            own = own[torch.randperm(len(own), generator=seeded(seed, "asked", user))]
-            tests.append(Held(user, own[QUERIES:], own[:QUERIES]))
+        generator = seeded(seed, "asked", user)
+        for _ in range(draws if LEAST <= len(own) <= MOST else 0):
+            some = own[torch.randperm(len(own), generator=generator)]
+            tests.append(Held(user, some[QUERIES:], some[:QUERIES]))
     return tests
