@@ -5,8 +5,9 @@
     python benchmarks/medicine.py cases --data-dir DIR               draws a task of each clinic, answered, as cases.png
 
 A method learns from the common classes of a clinic, and is tested on its rare ones ("within"); or it learns from the
-common classes of the two other clinics ("across"). Weights and temperatures are chosen on common classes that it does
-not learn from, which are those of other clinics. Rare classes are opened once, for the tables.
+common classes of the two other clinics ("across"). Weights, temperatures and sizes of steps are chosen on the two other
+clinics: on their common classes within, on their rare ones across. The rare classes of a clinic are opened once, for
+its tests. No patient of a task is both learned from and asked about, where a class has more than one.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from typing import NamedTuple
 import torch
 from machine import processor
 from medicine_cases import draw
-from medicine_methods import METHODS, MOST, SHOTS, SHOWN, SIZE, WAYS, Built, Row
-from medicine_page import write
+from medicine_methods import ACROSS, METHODS, MOST, SHOTS, SHOWN, SIZE, WAYS, Built, Row
+from medicine_page import CASES, write
 from medicine_scores import measured, rounded
 from once import once
 from torch import Tensor
@@ -38,7 +39,7 @@ QUERIES, EPISODES, SEED = 10, 600, 0
 LEARNED, ASKED = 10, 5
 """Pictures of a class in a task of training, of which up to so many are shown, and so many are asked about."""
 JUDGED = 100
-"""Tasks that choose weights, and as many that choose a temperature."""
+"""Tasks that choose weights, as many that choose the size of a step, and a temperature."""
 PIXELS, EMBEDDINGS = (600, 4), (300, 8)
 """Steps, and tasks of a step."""
 
@@ -82,17 +83,30 @@ def seen(data: LabelledData) -> Tensor:
 def course(found: dict[str, Clinic], name: str, setting: str, pixels: bool) -> Course:
     """Within a clinic, or across clinics."""
     by_name = {source: clinic.pixels if pixels else clinic.embeddings for source, clinic in found.items()}
-    here = by_name[name]
-    others = qs.joined(f"all but {here.common.name}", *(one.common for s, one in by_name.items() if s != name))
-    own = qs.joined(here.common.name, here.common)
-    return Course(own, others, here.rare) if setting == "within" else Course(others, own, here.rare)
+    here, others = by_name[name], [one for source, one in by_name.items() if source != name]
+    common = parted(qs.joined("common classes of the others", *(one.common for one in others)))
+    if setting == "within":
+        return Course(parted(qs.joined(here.common.name, here.common)), common, here.rare)
+    return Course(common, qs.joined("rare classes of the others", *(one.rare for one in others)), here.rare)
+
+
+def parted(data: LabelledData) -> LabelledData:
+    """The same, but that the pictures of a class of one patient, who cannot be on both sides, count as of several."""
+    assert data.origins is not None
+    origins, last = data.origins.clone(), int(data.origins.max())
+    for label in range(len(data.classes)):
+        mine = data.y == label
+        if len(origins[mine].unique()) == 1:
+            origins[mine] = last + 1 + torch.arange(int(mine.sum()))
+            last += int(mine.sum())
+    return replace(data, origins=origins)
 
 
 def tasks(data: LabelledData, ways: int | tuple[int, int], row: Row | None = None) -> qs.Tasks:
     """Tasks of common classes, each of one clinic."""
     asked = min(ASKED, int(data.counts.min()) - 1)
     shots = (1, min(LEARNED, int(data.counts.min()) - asked))
-    drawn = qs.FewShot(data, ways, shots, asked, within_groups=True)
+    drawn = qs.FewShot(data, ways, shots, asked, within_groups=True, apart=True)
     return qs.Augmented(drawn, row.augmentations) if row and row.augmentations else drawn
 
 
@@ -102,7 +116,7 @@ def trained(row: Row, one: Course, ways: int, steps: int | None) -> tuple[qs.Met
     x = one.train.x.index_select(0, torch.arange(len(one.train))).float()
     learner = row.build(Built(ways, len(one.train.classes), x.mean(0), x.std(0)))
     usual, batch = PIXELS if row.pixels else EMBEDDINGS
-    count = max(2, round((steps or usual) * row.share))
+    count = steps or usual
     optimizer, scheduler = adam(learner, 1e-3, count)
     if optimizer is None:
         return learner, 0, 0
@@ -117,20 +131,23 @@ def trained(row: Row, one: Course, ways: int, steps: int | None) -> tuple[qs.Met
     return learner, time.process_time() - start, count
 
 
-def tested(one: Course, ways: int, shots: int, learner: qs.MetaLearner, episodes: int, tune: bool) -> dict:
+def judging(one: Course, ways: int, shots: int) -> qs.FewShot:
+    """Tasks that choose what is no weight."""
+    return qs.FewShot(one.val, ways, min(shots, LEARNED - 1), ASKED - 1, within_groups=True, apart=True)
+
+
+def tested(one: Course, ways: int, shots: int, learner: qs.MetaLearner, episodes: int) -> dict:
     """Everything that is told of a learner's answers for so many classes, and pictures of each."""
-    judged = qs.FewShot(one.val, ways, min(shots, LEARNED - 1), ASKED - 1, within_groups=True)
-    tuned = qs.tune(learner, judged, episodes=JUDGED) if tune else {}
-    temperature = qs.fit_temperature(learner, judged, episodes=JUDGED)
+    temperature = qs.fit_temperature(learner, judging(one, ways, shots), episodes=JUDGED)
     tasks = qs.FewShot(one.test, ways, shots, QUERIES, apart=True)
-    found = measured(learner, tasks, episodes, temperature) | ({"tuned": tuned} if tuned else {})
+    found = measured(learner, tasks, episodes, temperature)
     if one.test.name.startswith("BreakHis") and shots == SHOWN:  # what one would find without looking at patients
         mixed = qs.evaluate(learner, qs.FewShot(one.test, ways, shots, QUERIES), episodes=episodes)
         found["mixed"] = rounded(mixed.scores["accuracy"])
     return found
 
 
-def run(name: str, found: dict[str, Clinic], path: Path, steps: int | None, episodes: int, tune: bool) -> None:
+def run(name: str, found: dict[str, Clinic], path: Path, steps: int | None, episodes: int) -> None:
     """One method, everywhere; what it has a result for is passed over."""
     row = METHODS[name]
     about = json.loads(path.read_text()) if path.exists() else {"method": name, "seed": SEED, "courses": {}}
@@ -140,17 +157,21 @@ def run(name: str, found: dict[str, Clinic], path: Path, steps: int | None, epis
             learner = None
             for ways in WAYS:
                 key = f"{source} {setting} {ways}-way"
-                if key in about["courses"] or (setting == "across" and (row.pixels or about.get("learns") is False)):
+                alike = about.get("learns") is False or (row.pixels and name not in ACROSS)
+                if key in about["courses"] or (setting == "across" and alike):
                     continue
                 if learner is None or row.fixed:
                     learner, seconds, count = trained(row, one, ways if row.fixed else MOST, steps)
+                sizes = {"lr": row.sizes} if row.sizes else {}
+                tuned = qs.tune(learner, judging(one, ways, SHOWN), sizes, episodes=JUDGED)
                 about["learns"] = count > 0
                 about["courses"][key] = {
+                    "tuned": tuned,
                     "seconds": round(seconds, 1),
                     "steps": count,
                     "batch": (PIXELS if row.pixels else EMBEDDINGS)[1],
                     "parameters": sum(p.numel() for p in learner.parameters()),
-                    "tests": {f"{shots}-shot": tested(one, ways, shots, learner, episodes, tune) for shots in SHOTS},
+                    "tests": {f"{shots}-shot": tested(one, ways, shots, learner, episodes) for shots in SHOTS},
                 }
                 about |= {"machine": processor(), "torch": torch.__version__, "threads": torch.get_num_threads()}
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,26 +188,27 @@ def main(words: Sequence[str] | None = None) -> None:
     runner.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(METHODS)}; or all")
     runner.add_argument("--steps", type=int, help="of training, for the methods that take all of them")
     runner.add_argument("--episodes", type=int, default=EPISODES)
-    runner.add_argument("--tune", action="store_true", help="choose sizes of steps on the tasks that choose weights")
     runner.add_argument("--kept", type=Path, default=Path("runs/medicine"), help="where embeddings are kept")
     for one in (runner, drawer):
         one.add_argument("--data-dir", type=Path, help="folder of the clinics' files; else QUICKSTUDY_DATA")
     for one in (runner, writer):
         one.add_argument("--out", type=Path, default=RESULTS)
     drawer.add_argument("--out", type=Path, default=Path("cases.png"))
+    drawer.add_argument("--answers", type=Path, default=RESULTS, help="where the answers go, for the page")
     asked = parser.parse_args(words)
     if asked.command == "page":
         write(asked.out)
         return
     if asked.command == "cases":
-        draw({name: qs.medical(name, asked.data_dir, size=224).rare for name in SOURCES}, asked.out)
+        answers = draw({name: qs.medical(name, asked.data_dir, size=224).rare for name in SOURCES}, asked.out)
+        (asked.answers / CASES).write_text(json.dumps(answers, indent=1) + "\n")
         return
     unknown = [name for name in asked.methods if name not in METHODS]
     if unknown:
         parser.error(f"no method {unknown[0]!r}; there are {', '.join(METHODS)}")
     found = clinics(asked.data_dir, asked.kept)
     for name in asked.methods or METHODS:
-        run(name, found, asked.out / f"medicine-{name}.json", asked.steps, asked.episodes, asked.tune)
+        run(name, found, asked.out / f"medicine-{name}.json", asked.steps, asked.episodes)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,12 @@ def pictures(data: qs.LabelledData, rows: torch.Tensor) -> list[np.ndarray]:
     return [one.permute(1, 2, 0).contiguous().numpy() for one in data.x.index_select(0, rows)]
 
 
-def draw(clinics: Mapping[str, qs.LabelledData], path: Path) -> None:
-    """For each clinic its support set, a row for each class, and queries of other patients with their answers."""
+def draw(clinics: Mapping[str, qs.LabelledData], path: Path) -> list[dict]:
+    """For each clinic its support set, a row for each class, and queries of other patients with their answers.
+
+    Returns:
+        Of each query its clinic, its class, and the probability of each class.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -26,6 +30,7 @@ def draw(clinics: Mapping[str, qs.LabelledData], path: Path) -> None:
     figure, axes = plt.subplots(WAYS * len(clinics), columns, figsize=(1.5 * columns, 1.7 * WAYS * len(clinics)))
     for axis in axes.flat:
         axis.axis("off")
+    told = []
     for block, data in enumerate(clinics.values()):
         classes, rows = qs.FewShot(data, WAYS, SHOTS, ASKED, apart=True).draw(1, torch.Generator().manual_seed(SEED))
         names = [data.classes[c] for c in classes[0].tolist()]
@@ -38,7 +43,8 @@ def draw(clinics: Mapping[str, qs.LabelledData], path: Path) -> None:
                 axis.imshow(picture)
             line[0].set_title(f"{data.name.split(',')[0]}: {name.replace('_', ' ')}", loc="left", fontsize=8)
             for n, picture in enumerate(pictures(data, asked[way])):
-                probabilities = dict(zip(few.classes_, answers[way * ASKED + n], strict=True))
+                probabilities = dict(zip(few.classes_, answers[way * ASKED + n].tolist(), strict=True))
+                told.append({"clinic": data.name.split(",")[0], "class": name, "probabilities": probabilities})
                 image, bars = line[SHOTS + 1 + 2 * n : SHOTS + 3 + 2 * n]
                 image.imshow(picture)
                 bars.axis("on")
@@ -51,3 +57,4 @@ def draw(clinics: Mapping[str, qs.LabelledData], path: Path) -> None:
     figure.tight_layout(pad=0.3)
     figure.savefig(path, dpi=100)
     plt.close(figure)
+    return told

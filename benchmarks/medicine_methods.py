@@ -13,6 +13,8 @@ SIZE, WIDTH, FEATURES, D, MOST = 64, 32, 1280, 64, 3
 """Of a picture in pixels, of Conv4, of the pre-trained network's embedding, of ours; and the most classes of a task."""
 WAYS, SHOTS, SHOWN = (2, 3), (3, 5, 10), 5
 """Classes of a test, pictures of each, and for how many of them confidence, patients and costs are told."""
+ACROSS = ("pixels-probe", "pixels-protonet", "metamed")
+"""Of those that see pixels, which learn from other clinics too."""
 PLAIN: Sequence[Augmentation] = (flip, crop(4))
 STRONG: Sequence[Augmentation] = (*PLAIN, either(cutout(0.25), mixup(1.0), cutmix(1.0)))
 
@@ -41,7 +43,7 @@ class Row(NamedTuple):
         pixels: Whether it sees pixels; else embeddings of the pre-trained network.
         fixed: Whether it is trained for each number of classes by itself.
         augmentations: Of its training pictures.
-        share: Of the steps that others take, for a method whose steps are dearer.
+        sizes: Of gradient steps, one of which is chosen on the tasks that choose weights.
     """
 
     title: str
@@ -50,7 +52,7 @@ class Row(NamedTuple):
     pixels: bool = False
     fixed: bool = False
     augmentations: Sequence[Augmentation] = ()
-    share: float = 1.0
+    sizes: Sequence[float] = ()
 
 
 class Standard(nn.Module):
@@ -86,10 +88,6 @@ def classifier(b: Built) -> nn.Sequential:
 
 def reptile(b: Built) -> qs.MetaLearner:
     return qs.TaskNormalized(qs.Reptile(classifier(b), inner_lr=3e-3, test_inner_steps=20))
-
-
-def maml(b: Built) -> qs.MetaLearner:
-    return qs.TaskNormalized(qs.MAML(classifier(b), inner_lr=0.1, inner_steps=2, test_inner_steps=5))
 
 
 def probe(encoder: nn.Module, b: Built) -> qs.LinearProbe:
@@ -134,6 +132,7 @@ METHODS: dict[str, Row] = {
         lambda b: qs.FromScratch(nn.Sequential(conv("group"), nn.Linear(WIDTH, b.ways)), steps=20, lr=0.1),
         pixels=True,
         fixed=True,
+        sizes=(0.5, 0.2, 0.1, 0.05, 0.02, 0.01),
     ),
     "pixels-probe": Row("Pre-trained, logistic regression", "transfer", lambda b: probe(conv(), b), True, False, PLAIN),
     "pixels-fine-tune": Row(
@@ -143,6 +142,7 @@ METHODS: dict[str, Row] = {
         True,
         False,
         PLAIN,
+        sizes=(0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005),
     ),
     "pixels-protonet": Row(
         "Prototypical network", "metric", lambda b: qs.PrototypicalNetwork(conv()), True, False, PLAIN
@@ -155,7 +155,6 @@ METHODS: dict[str, Row] = {
         False,
         STRONG,
     ),
-    "pixels-maml": Row("MAML", "optimization", maml, True, True, PLAIN, 0.5),
     "pixels-in-context": Row(
         "In-context transformer",
         "in-context",
@@ -164,6 +163,6 @@ METHODS: dict[str, Row] = {
         False,
         PLAIN,
     ),
-    "metamed-plain": Row("MetaMed without its augmentation (Reptile)", "optimization", reptile, True, True, PLAIN, 0.5),
-    "metamed": Row("MetaMed (Reptile; CutOut, MixUp, CutMix)", "optimization", reptile, True, True, STRONG, 0.5),
+    "metamed-plain": Row("MetaMed without its augmentation (Reptile)", "optimization", reptile, True, True, PLAIN),
+    "metamed": Row("MetaMed (Reptile; CutOut, MixUp, CutMix)", "optimization", reptile, True, True, STRONG),
 }

@@ -1,17 +1,19 @@
 """Tables of docs/uses/medicine.md, from what benchmarks/medicine.py wrote."""
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from grid import grid
 from medicine_methods import METHODS, SHOTS, SHOWN, WAYS
-from page_parts import DOCS, fill, machines, results
+from page_parts import DOCS, fill, machines, on_the_same, results
 
 import quickstudy as qs
 from quickstudy.data.medical import SOURCES
 
 PAGE = DOCS / "uses" / "medicine.md"
+CASES = "medicine-cases.json"
 AUGMENTED = (("metamed", "metamed-plain"), ("pixels-protonet-strong", "pixels-protonet"))
 """The same with MetaMed's augmentation and without it."""
 
@@ -23,7 +25,14 @@ def found(folder: Path) -> dict[str, dict]:
         FileNotFoundError: Nothing was.
     """
     paths = {name: folder / f"medicine-{name}.json" for name in METHODS}
-    return results(paths, f"no result in {folder}; run python benchmarks/medicine.py run first.")
+    abouts = results(paths, f"no result in {folder}; run python benchmarks/medicine.py run first.")
+    for pixels in (False, True):  # of which the tasks' hashes are others
+        alike = {name: about["courses"] for name, about in abouts.items() if METHODS[name].pixels == pixels}
+        for key in set().union(*alike.values()):
+            tests = {name: courses[key]["tests"] for name, courses in alike.items() if key in courses}
+            for shots in SHOTS:
+                on_the_same({name: each[f"{shots}-shot"] for name, each in tests.items()})
+    return abouts
 
 
 def named(name: str) -> list[str]:
@@ -41,11 +50,11 @@ def cell_of(about: dict, source: str, ways: int, shots: int, setting: str = "wit
 def scores(about: dict, sources: Iterable[str], name: str = "accuracy", setting: str = "within") -> torch.Tensor:
     """Of all tasks of all settings of some clinics; empty where one of them was not run.
 
-    A task with more pictures is one with fewer, and more beside them: what counts is its mean over numbers of pictures.
+    A task with more pictures or classes is one with fewer, and more beside them: what counts is its mean over those.
     """
-    tasks = [[cell_of(about, source, ways, shots, setting) for shots in SHOTS] for source in sources for ways in WAYS]
+    tasks = [[cell_of(about, source, ways, shots, setting) for shots in SHOTS for ways in WAYS] for source in sources]
     known = [[one[name] for one in nested if one] for nested in tasks]
-    whole = all(len(nested) == len(SHOTS) for nested in known)
+    whole = all(len(nested) == len(SHOTS) * len(WAYS) for nested in known)
     return torch.cat([torch.tensor(nested).mean(0) for nested in known]) if whole else torch.tensor([])
 
 
@@ -115,8 +124,8 @@ def confidences(abouts: dict[str, dict]) -> str:
         cells = []
         for source in SOURCES:
             if one := cell_of(about, source, 3, SHOWN):
-                errors = f"{one['ece']:.3f}, {one['tempered_ece']:.3f}"
-                cells += [f"{one['auc'][0]:.3f}", f"{one['sure'][0]:.2f}", errors]
+                auc, sure = (qs.Interval(*one[name]).plain() for name in ("auc", "sure"))
+                cells += [auc, sure, f"{one['ece']:.3f}, {one['tempered_ece']:.3f}"]
         if len(cells) == 3 * len(SOURCES):
             rows.append([*named(name), *cells])
     return grid(head, rows)
@@ -124,7 +133,7 @@ def confidences(abouts: dict[str, dict]) -> str:
 
 def across(abouts: dict[str, dict]) -> str:
     """Accuracy over all settings of learning from the other two clinics, and minus learning from the clinic itself."""
-    head, rows = ["family", "method"], []
+    head, rows = ["sees", "family", "method"], []
     for about in SOURCES.values():
         head += [about.title, f"{about.title}: minus within"]
     for name, about in abouts.items():
@@ -132,7 +141,7 @@ def across(abouts: dict[str, dict]) -> str:
         if all(len(there) and len(here) for there, here in pairs):
             gaps = [percent(there - here) if about["learns"] else "-" for there, here in pairs]
             cells = [cell for (there, _), gap in zip(pairs, gaps, strict=True) for cell in (percent(there), gap)]
-            rows.append([*named(name)[1:], *cells])
+            rows.append([*named(name), *cells])
     return grid(head, rows)
 
 
@@ -152,6 +161,7 @@ def patients(abouts: dict[str, dict]) -> str:
 def costs(abouts: dict[str, dict]) -> str:
     """Of learning from HAM10000's common classes, and of one 3-way task with 5 pictures of a class."""
     head = ["sees", "family", "method", "steps x tasks", "CPU seconds", "parameters", "ms a task", "peak MB", "kept kB"]
+    head += ["machine"]
     rows = []
     for name, about in abouts.items():
         course, one = about["courses"].get("ham10000 within 3-way"), cell_of(about, "ham10000", 3, SHOWN)
@@ -163,10 +173,32 @@ def costs(abouts: dict[str, dict]) -> str:
             [
                 *named(name), *trained, f"{course['parameters']:,}", f"{one['adapt_ms']:.1f}",
                 f"{one['peak_bytes'] / 1e6:.1f}" if one["peak_bytes"] is not None else "-",
-                f"{one['remembered_bytes'] / 1e3:.1f}",
+                f"{one['remembered_bytes'] / 1e3:.1f}", about["machine"],
             ]
         )  # fmt: skip
     return grid(head, rows)
+
+
+def sizes(abouts: dict[str, dict]) -> str:
+    """The size of a gradient step that was chosen in each test, where one was."""
+    head = ["method", *(f"{about.title}: {ways}-way" for about in SOURCES.values() for ways in WAYS)]
+    rows = []
+    for name, about in abouts.items():
+        courses = [about["courses"].get(f"{source} within {ways}-way") for source in SOURCES for ways in WAYS]
+        if METHODS[name].sizes and all(courses):
+            rows.append([METHODS[name].title, *(f"{course['tuned']['lr']:g}" for course in courses)])
+    return grid(head, rows)
+
+
+def answered(cases: list[dict]) -> str:
+    """Queries of one task of each clinic with the probabilities that they were answered with, the likeliest first."""
+    rows = []
+    for one in cases:
+        likely = sorted(one["probabilities"].items(), key=lambda pair: -pair[1])
+        right = "yes" if likely[0][0] == one["class"] else "no"
+        told = [f"{name.replace('_', ' ')} {share:.0%}" for name, share in likely]
+        rows.append([one["clinic"], one["class"].replace("_", " "), right, ", ".join(told)])
+    return grid(["clinic", "is", "right", "answered"], rows)
 
 
 def setting(abouts: dict[str, dict]) -> str:
@@ -185,5 +217,8 @@ def setting(abouts: dict[str, dict]) -> str:
 def write(folder: Path, page: Path = PAGE) -> None:
     """Puts everything into its places of the page."""
     abouts = found(folder)
-    parts = (differences, augmentation, confidences, across, patients, costs, setting)
-    fill(page, {part.__name__: part(abouts) for part in parts} | {source: clinic(source, abouts) for source in SOURCES})
+    parts = (differences, augmentation, confidences, across, patients, costs, sizes, setting)
+    made = {part.__name__: part(abouts) for part in parts} | {source: clinic(source, abouts) for source in SOURCES}
+    if (folder / CASES).exists():
+        made["answered"] = answered(json.loads((folder / CASES).read_text()))
+    fill(page, made)

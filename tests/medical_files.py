@@ -6,12 +6,15 @@ from zipfile import ZipFile
 from PIL import Image
 
 TUMOURS = {
+    "phyllodes_tumor": [6],
     "ductal_carcinoma": [9, 8, 7, 6],
     "lobular_carcinoma": [5],
     "adenosis": [4],
     "papillary_carcinoma": [3, 3, 3, 3],
 } | {name: [5, 4, 4, 4] for name in ("tubular_adenoma", "fibroadenoma")}
 """Pictures of each patient."""
+SAME = {"phyllodes_tumor": "papillary_carcinoma"}
+"""Whose patients are the first of another class."""
 
 
 def picture(path: Path, shade: int = 0) -> None:
@@ -23,8 +26,9 @@ def breakhis(folder: Path, official: bool = True, times: int = 1) -> Path:
     """Tumours, as they unpack, or in folders of classes."""
     for label, counts in TUMOURS.items():
         for patient, count in enumerate(counts):
-            who = f"{label[:2]}{patient}AB".upper()
+            number = 100 * list(TUMOURS).index(SAME.get(label, label)) + patient
             for n in range(times * count):
+                who = f"{number}{('AB', 'CD')[n % 2]}"
                 for zoom in (40, 200):
                     place = f"histology_slides/breast/benign/SOB/{label}/SOB_B_A_14-{who}/{zoom}X"
                     if official:
@@ -71,9 +75,9 @@ CELLS = {
 
 
 def cells(folder: Path) -> Path:
-    """Two cells of each photograph, and photographs with cells of all classes."""
-    for label, count in CELLS.items():
+    """Two cells of each photograph."""
+    for kind, (label, count) in enumerate(CELLS.items()):
         for n in range(count):
-            picture(folder / "smear2005" / label / f"1490{n // 2}-1491{n}-001.BMP", n)
-            picture(folder / "smear2005" / label / f"1490{n // 2}-1491{n}-001-d.BMP", n)  # its segmentation
+            picture(folder / "smear2005" / label / f"149{kind}{n // 2}-1491{n}-001.BMP", n)
+            picture(folder / "smear2005" / label / f"149{kind}{n // 2}-1491{n}-001-d.BMP", n)  # its segmentation
     return folder

@@ -32,6 +32,7 @@ def benchmark(monkeypatch):
         (medicine_page, "SHOWN", 2),
     ):
         monkeypatch.setattr(module, name, value)
+    monkeypatch.setitem(medicine.METHODS, "scratch", medicine.METHODS["scratch"]._replace(sizes=(0.1, 0.01)))
     return medicine
 
 
@@ -53,12 +54,12 @@ def clinics(tmp_path) -> Path:
 def test_the_command_reproduces_the_tables(benchmark, clinics, tmp_path, capsys):
     import medicine_page as page
 
-    names = ["nearest-centroid", "logistic", "protonet", "pixels-protonet", "pixels-protonet-strong"]
+    names = ["nearest-centroid", "logistic", "protonet", "pixels-protonet", "pixels-protonet-strong", "scratch"]
     out = tmp_path / "results"
     words = ["run", *names, "--data-dir", str(clinics), "--kept", str(tmp_path / "kept"), "--out", str(out)]
     words += ["--steps", "2", "--episodes", "3"]
     benchmark.main(words)
-    within, across = 2 * 3 * len(names), 2 * 3  # ways x clinics; across clinics only embeddings are learned from
+    within, across = 2 * 3 * len(names), 2 * 2 * 3  # ways x clinics; across clinics two methods learn
     assert capsys.readouterr().out.count("way") == within + across
     benchmark.main(words)  # what has a result is passed over
     assert not capsys.readouterr().out
@@ -70,6 +71,8 @@ def test_the_command_reproduces_the_tables(benchmark, clinics, tmp_path, capsys)
     assert 0 <= one["sure"][0] <= 1
     assert 0 <= one["auc"][0] <= 1
     assert one["remembered_bytes"] == 3 * 32 * 4  # prototypes
+    chosen = found["scratch"]["courses"]["ham10000 within 3-way"]["tuned"]["lr"]
+    assert chosen in benchmark.METHODS["scratch"].sizes
     text = tmp_path / "page.md"
     text.write_text((BENCHMARKS.parent / "docs" / "uses" / "medicine.md").read_text())
     page.write(out, text)
@@ -85,6 +88,7 @@ def test_learning_across_clinics_sees_nothing_of_the_clinic_that_is_tested(bench
     within, across = (benchmark.course(found, "herlev", setting, pixels=True) for setting in ("within", "across"))
     assert {name.split(",")[0] for name in across.train.classes} == {"BreakHis", "HAM10000"}
     assert not set(across.train.classes) & set(across.val.classes)
+    assert {name.split(",")[0] for name in across.val.classes} == {"BreakHis", "HAM10000"}
     assert set(across.train.classes) == set(within.val.classes)
     assert torch.equal(within.test.x, across.test.x)
     assert all(name.startswith("Herlev, common/") for name in within.train.classes)
@@ -95,8 +99,15 @@ def test_a_task_of_each_clinic_is_drawn(benchmark, clinics, tmp_path, monkeypatc
 
     monkeypatch.setattr(medicine_cases, "SHOTS", 1)
     monkeypatch.setattr(medicine_cases, "WAYS", 2)
-    benchmark.main(["cases", "--data-dir", str(clinics), "--out", str(tmp_path / "cases.png")])
+    benchmark.main(
+        ["cases", "--data-dir", str(clinics), "--out", str(tmp_path / "cases.png"), "--answers", str(tmp_path)]
+    )
     assert (tmp_path / "cases.png").stat().st_size > 10_000
+    answers = json.loads((tmp_path / "medicine-cases.json").read_text())
+    assert len(answers) == 3 * 2 * 2  # clinics, classes, queries
+    for one in answers:
+        assert one["class"] in one["probabilities"]
+        assert sum(one["probabilities"].values()) == pytest.approx(1)
 
 
 def test_a_method_or_a_page_that_is_not_there_is_told(benchmark, tmp_path, capsys):
@@ -110,11 +121,24 @@ def test_a_method_or_a_page_that_is_not_there_is_told(benchmark, tmp_path, capsy
 def test_no_patient_is_both_learned_from_and_asked_about(benchmark, clinics, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(benchmark, "measured", lambda learner, tasks, *rest: asked.append(tasks) or {})
-    one = benchmark.course(benchmark.clinics(clinics, tmp_path / "kept"), "herlev", "within", pixels=False)
-    benchmark.tested(one, 2, 1, qs.PrototypicalNetwork(torch.nn.Identity()), 3, tune=False)
-    (tasks,) = asked
-    assert one.test.origins is not None
-    origins = {tuple(x.tolist()): int(origin) for x, origin in zip(one.test.x, one.test.origins, strict=True)}
-    for support, query in ((e.support.x[0], e.query.x[0]) for e in episode_list(tasks, 20)):
-        told, about = ({origins[tuple(x.tolist())] for x in some} for some in (support, query))
-        assert not told & about
+    found = benchmark.clinics(clinics, tmp_path / "kept")
+    for setting in ("within", "across"):
+        one = benchmark.course(found, "breakhis", setting, pixels=False)
+        benchmark.tested(one, 2, 1, qs.PrototypicalNetwork(torch.nn.Identity()), 3)
+        pairs = [
+            (one.test, asked.pop()),
+            (one.train, benchmark.tasks(one.train, 2)),
+            (one.val, benchmark.tasks(one.val, 2)),
+        ]
+        for data, tasks in (*pairs, (one.val, benchmark.judging(one, 2, 1))):
+            assert data.origins is not None
+            origins = {tuple(x.tolist()): int(origin) for x, origin in zip(data.x, data.origins, strict=True)}
+            for support, query in ((e.support.x[0], e.query.x[0]) for e in episode_list(tasks, 20)):
+                told, about = ({origins[tuple(x.tolist())] for x in some} for some in (support, query))
+                assert not told & about
+
+
+def test_pictures_of_a_class_of_one_patient_count_as_of_several(benchmark):
+    x, y = torch.arange(7)[:, None], torch.tensor([0, 0, 0, 1, 1, 2, 2])
+    data = qs.LabelledData("few", x, y, ("a", "b", "c"), origins=torch.tensor([3, 3, 4, 5, 5, 3, 3]))
+    assert benchmark.parted(data).origins.tolist() == [3, 3, 4, 6, 7, 8, 9]

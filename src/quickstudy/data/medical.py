@@ -6,6 +6,7 @@ https://doi.org/10.1016/j.patcog.2021.108111
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -49,8 +50,8 @@ SOURCES: Mapping[str, Source] = {
         "BreakHis, 200x",
         (("breakhis200x_224.zip",), ("BreaKHis_v1",)),
         (
-            rf"/(?P<label>{TUMOURS})/SOB_.*/200X/SOB_\w+-\d+-(?P<origin>\w+)-200-\d+\.png$",
-            rf"/(?P<label>{TUMOURS})/[a-z]+_(?P<origin>\w+)_\d+\.jpg$",
+            rf"/(?P<label>{TUMOURS})/SOB_.*/200X/SOB_\w+-\d+-(?P<origin>\d+)[A-Z]*-200-\d+\.png$",
+            rf"/(?P<label>{TUMOURS})/[a-z]+_(?P<origin>\d+)[A-Z]*_\d+\.jpg$",
         ),
         None,
         "https://web.inf.ufpr.br/vri/databases/breast-cancer-histopathological-database-breakhis",
@@ -83,8 +84,9 @@ def medical(source: str, data_dir: str | Path | None = None, *, size: int = 84) 
     """Pictures of one clinic: its common classes, and the three rarest ones, of which a clinic has few cases.
 
     Rarest by their number of pictures, among those whose pictures come from at least four origins: else whoever is
-    learned from is asked about too. Origins are patients ("breakhis"), lesions ("ham10000"), or photographs of which
-    several cells were cut ("herlev", from the names of files).
+    learned from is asked about too. Origins are patients ("breakhis": the numbers of slides, without the letters that
+    follow some), lesions ("ham10000"), or photographs of which several cells were cut ("herlev", from the names of
+    files). Of common classes those pictures are left out whose origin has pictures of a rare one.
 
     Args:
         source: "breakhis" (breast tumours, 8 types; Spanhol et al., 2016), "ham10000" (skin lesions, 7 diagnoses;
@@ -174,6 +176,9 @@ def divided(data: LabelledData) -> Medical:
     assert data.origins is not None
     of_each = [len(data.origins[data.y == c].unique()) for c in range(len(data.classes))]
     rising = sorted(range(len(data.classes)), key=lambda c: (int(data.counts[c]), c))
-    rare = [c for c in rising if of_each[c] >= FEW][:RARE]
-    common = [c for c in rising[::-1] if c not in rare]
-    return Medical(data.select(common, f"{data.name}, common"), data.select(rare, f"{data.name}, rare"))
+    rare = data.select([c for c in rising if of_each[c] >= FEW][:RARE], f"{data.name}, rare")
+    assert rare.origins is not None
+    free = ~torch.isin(data.origins, rare.origins)
+    rest = replace(data, x=data.x[free], y=data.y[free], origins=data.origins[free])
+    common = [c for c in rising[::-1] if data.classes[c] not in rare.classes and rest.counts[c]]
+    return Medical(rest.select(common, f"{data.name}, common"), rare)
