@@ -20,8 +20,8 @@ DATA = {
     "sider-apart": "SIDER, compounds apart",
     "muv": "MUV",
 }
-OTHERS = ("forest", "fine-tune", "pooled")
-"""The classical baseline, transfer learning, and what is known of a compound without any support set."""
+FOREST, TRANSFER, TOLD_NOTHING = "forest", "fine-tune", "pooled"
+"""A classical baseline, transfer learning, and what is known of a compound without any support set."""
 SHOWN = ("forest", "fine-tune", "maml", "dkt")
 """Methods of the example."""
 CURVES = ("forest", "logistic", "pooled", "fine-tune", "protonet", "maml", "cnp", "dkt", "shipped", "in-context")
@@ -118,14 +118,37 @@ def sizes(abouts: dict[str, dict], kind: str) -> str:
     )
 
 
+def opponents(abouts: dict[str, dict], setting: str, kind: str) -> list[str]:
+    """What others are compared with: the forest, the best of the classical methods, and transfer learning."""
+    classical = [name for name in abouts if METHODS[name].family == "classical"]
+    best = max(classical, key=lambda name: scores(abouts[name], setting, kind).mean().item(), default=FOREST)
+    return [name for name in dict.fromkeys((FOREST, best, TRANSFER, TOLD_NOTHING)) if name in abouts]
+
+
 def gaps(abouts: dict[str, dict], settings: Sequence[str], kind: str) -> str:
     """Paired differences from the baselines, on the same tasks."""
-    pairs = [(setting, other) for setting in settings for other in OTHERS if other in abouts]
+    pairs = [(setting, other) for setting in settings for other in opponents(abouts, setting, kind)]
     lines = [
         [METHODS[name].title, *(gap(about, abouts[other], setting, kind) for setting, other in pairs)]
         for name, about in abouts.items()
     ]
     return grid(["method", *(f"{setting}: minus {short(other).lower()}" for setting, other in pairs)], lines)
+
+
+def by_assay(abouts: dict[str, dict], setting: str = FEW[0], kind: str = "auc") -> str:
+    """Paired differences from transfer learning in each assay, and their mean with an interval over assays."""
+    if TRANSFER not in abouts:
+        return ""
+    names = abouts[TRANSFER]["test"]
+    lines = []
+    for name, about in abouts.items():
+        if name != TRANSFER:
+            mine, theirs = (torch.tensor(one["tests"][setting][kind]) for one in (about, abouts[TRANSFER]))
+            each = 100 * (mine - theirs).view(len(names), -1)
+            over = qs.interval(each.flatten(), torch.arange(len(names)).repeat_interleave(each.shape[1]))
+            means = [f"{mean:+.1f}" for mean in each.mean(1).tolist()]
+            lines.append([METHODS[name].title, *means, f"{over.mean:+.1f} ± {over.half_width:.1f}"])
+    return grid(["method", *names, "over assays"], lines)
 
 
 def costs(every: Found) -> str:
@@ -241,6 +264,8 @@ def write(folder: Path, page: Path = PAGE, images: Path = IMAGES) -> None:
     parts = {part.__name__: part(every) for part in (setting, literature, costs)}
     for data, abouts in every.items():
         parts[f"{data}-differences"] = gaps(abouts, FEW, "auc")
+        parts[f"{data}-assays"] = by_assay(abouts)
+        parts[f"{data}-few-precision"] = gaps(abouts, FEW, DELTA)
         if all(set(SIZES) <= set(about["tests"]) for about in abouts.values()):
             parts |= {f"{data}-areas": sizes(abouts, "auc"), f"{data}-precision": sizes(abouts, DELTA)}
             parts[f"{data}-gaps"] = gaps(abouts, ("16", "64"), DELTA)
