@@ -3,6 +3,7 @@
     python benchmarks/race.py plan COURSE [METHOD...] --data-dir DIR    counts the steps that the minutes are enough for
     python benchmarks/race.py run COURSE [METHOD...] --data-dir DIR     all of its methods, where none is named
     python benchmarks/race.py table COURSE                              prints docs/results.md's table
+    python benchmarks/race.py calibration COURSE                        prints the calibration errors of every test
 
 The courses are those of COURSES: omniglot, and tiny-imagenet on two encoders. One training serves all tests, of 1 and 5
 shots, 5-way and 20-way where a method is not bound to the ways that it was built for: it draws 1 to 5 shots a step. Its
@@ -64,11 +65,10 @@ OMNIGLOT = {
     "maml++": (0.995, 0.999),
     "imaml": (0.992, 0.997, 0.945, 0.987),
     "snail": (0.991, 0.998, 0.976, 0.994),
+    "cnp": (0.953, 0.985, 0.899, 0.968),
     "mann": (0.828, 0.949),
 }
-SAME_TRAINING: Mapping[str, str] = dict.fromkeys(
-    ("fine-tune", "good-embedding", "transductive-fine-tune"), "linear-probe"
-)
+SAME_TRAINING: Mapping[str, str] = dict.fromkeys(("fine-tune", "good-embedding"), "linear-probe")
 """Methods that differ from another only in what they do with a task: its training, and its weights, are theirs too."""
 COURSES = {
     "omniglot": Course("omniglot", "conv4-strided", METHODS, papers=OMNIGLOT),
@@ -208,9 +208,20 @@ def table(course: str) -> str:
     tasks = [f"{ways}-way {shots}-shot" for ways in WAYS for shots in SHOTS]
     hashes = {task: {test[task]["hash"][:12] for test in tests if task in test} for task in tasks}
     lists = "; ".join(f"{task} {', '.join(sorted(some))}" for task, some in hashes.items() if some)
-    return "\n\n".join(
-        [*(grid(columns, rows.values()) for columns, rows in tables), f"SHA-256 of the test episodes: {lists}."]
-    )
+    grids = [grid(columns, rows.values()) for columns, rows in tables]
+    return "\n\n".join([*grids, f"SHA-256 of the test episodes: {lists}."])
+
+
+def calibration(course: str) -> str:
+    """Calibration errors in every test, as they come and with a temperature from validation classes."""
+    tasks = [f"{ways}-way {shots}-shot" for ways in WAYS for shots in SHOTS]
+    rows = []
+    for name, about in raced(course).items():
+        errors = [about["tests"].get(task) for task in tasks]
+        told = "{ece:.3f}, {tempered_ece:.3f} at {temperature:.2g}"
+        each = [told.format_map(one) if one else "-" for one in errors]
+        rows.append([METHODS[name].family, METHODS[name].title, *each])
+    return grid(["family", "method", *tasks], rows)
 
 
 def accuracies(course: str, found: dict[str, dict], tasks: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -234,8 +245,8 @@ def accuracies(course: str, found: dict[str, dict], tasks: list[str]) -> tuple[l
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    planner, runner, printer = (commands.add_parser(name) for name in ("plan", "run", "table"))
-    for command in (planner, runner, printer):
+    planner, runner, *printers = (commands.add_parser(name) for name in ("plan", "run", "table", "calibration"))
+    for command in (planner, runner, *printers):
         command.add_argument("course", choices=COURSES)
     for command in (planner, runner):
         command.add_argument("methods", nargs="*", choices=[*METHODS, []])
@@ -243,8 +254,8 @@ def main() -> None:
         command.add_argument("--out", type=Path, default=Path("runs/race"))
     runner.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     asked = parser.parse_args()
-    if asked.command == "table":
-        print(table(asked.course))
+    if asked.command in ("table", "calibration"):
+        print({"table": table, "calibration": calibration}[asked.command](asked.course))
         return
     keep_freed_memory()
     names = asked.methods or COURSES[asked.course].methods

@@ -41,7 +41,10 @@ TRIED = {
     "reptile": Trial(300, [{"inner_lr": lr} for lr in (0.003, 0.01, 0.03)]),
     "imaml": Trial(
         100,
-        [{"strength": pull, "inner_lr": lr} for pull, lr in ((2, 0.1), (2, 0.4), (0.5, 0.1), (0.5, 0.4), (0.1, 0.4))],
+        [
+            {"strength": pull, "inner_lr": lr}
+            for pull, lr in ((2, 0.1), (2, 0.4), (0.5, 0.1), (0.5, 0.4), (0.1, 0.4), (0.02, 0.4))
+        ],
     ),
     "mann": Trial(1000, [{"strength": strength} for strength in (1.0, 10.0)]),
     "abml": Trial(40, [{"inner_lr": lr, "first_order": first} for first in (False, True) for lr in (0.1, 0.4)]),

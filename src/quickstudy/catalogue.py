@@ -207,7 +207,7 @@ METHODS: dict[str, Method] = {
         "optimization",
         "initial weights near which every task has a good solution",
         "the weights that solve it, pulled towards the initial ones",
-        lambda s: TaskNormalized(IMAML(s.network("task"), inner_lr=s.step(0.1), inner_steps=8)),
+        lambda s: TaskNormalized(IMAML(s.network("task"), strength=0.1, inner_lr=s.step(0.4), inner_steps=8)),
     ),
     "boil": Method(
         "BOIL",
@@ -312,7 +312,9 @@ METHODS: dict[str, Method] = {
         "bayesian",
         "a Gaussian over initial weights",
         "a Gaussian over the weights after a few gradient steps",
-        lambda s: TaskNormalized(ABML(s.network("task"), inner_lr=s.step(0.1), inner_steps=3, samples=3)),
+        lambda s: TaskNormalized(
+            ABML(s.network("task"), inner_lr=s.step(0.4), inner_steps=3, samples=3, first_order=True)
+        ),
     ),
     "in-context": Method(
         "In-context transformer",
