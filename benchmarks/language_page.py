@@ -16,8 +16,8 @@ from quickstudy.none_of_these import SOFTMAX, UNLIKE
 from quickstudy.scores import calibration_error
 
 PAGE, PICTURE = DOCS / "uses" / "language.md", DOCS / "images" / "language.png"
-CLASSICAL, TRANSFER, SHOWN = "logistic", "linear-probe", "r2d2"
-"""The opponents, and whose answers are shown."""
+CLASSICAL, TRANSFER, SHOWN, FIRST = "logistic", "linear-probe", "r2d2", "0"
+"""The opponents, whose answers are shown, and the split none of whose test classes chose a setting."""
 DARK = 0.7
 """From which on a cell's number is white."""
 COMPARED = {"fewrel": ("Wikipedia", "PubMed")}
@@ -109,6 +109,30 @@ def differences(abouts: dict[str, dict], course: str) -> str:
     return grid(["method", *(f"{test}: minus {LEARNERS[other].title.lower()}" for other, test in pairs)], rows)
 
 
+def first_split(abouts: dict[str, dict], course: str) -> str:
+    """Of the one split whose test classes chose no setting: accuracy, and paired differences over its tasks."""
+    names = [test for test in tests(abouts) if test.split(",")[0] in COMPARED.get(course, test)]
+    alone = {method: about | {"splits": {FIRST: about["splits"][FIRST]}} for method, about in abouts.items()}
+    others = [other for other in (TRANSFER, CLASSICAL) if other in abouts]
+    head, rows = ["method"], []
+    for test in names:
+        head += [test, *(f"{test}: minus {LEARNERS[other].title.lower()}" for other in others)]
+    for method, about in alone.items():
+        cells = []
+        for test in names:
+            mine = scores(about, test)
+            gaps = ["-" if method == other else points(mine - scores(alone[other], test)) for other in others]
+            cells += [str(qs.interval(mine)), *gaps]
+        rows.append([LEARNERS[method].title, *cells])
+    return grid(head, rows)
+
+
+def points(gap: torch.Tensor) -> str:
+    """A paired difference of accuracies, in points."""
+    mean, half = qs.interval(100 * gap)
+    return f"{mean:+.2f} ± {half:.2f}"
+
+
 def confidences(abouts: dict[str, dict], course: str) -> str:
     """Calibration errors before and after tempering, log-likelihoods, and areas under the ROC curve."""
     first = [test for test in tests(abouts) if test.split(",")[0] == tests(abouts)[0].split(",")[0]]
@@ -127,7 +151,7 @@ def confidences(abouts: dict[str, dict], course: str) -> str:
             for bins in ("bins", "tempered_bins"):
                 every = [torch.tensor(split["tests"][test][bins]) for split in about["splits"].values()]
                 row.append(f"{calibration_error(torch.stack(every).sum(0)):.3f}")
-            row.append(f"{scores(about, test, 'nats').mean():.3f}")
+            row.append(qs.interval(scores(about, test, "nats")).plain())
             row += [cell for _, kind in told for cell in areas(about, test, kind)]
         rows.append(row)
     return grid(head, rows)
@@ -235,7 +259,7 @@ def write(folder: Path, page: Path = PAGE, image: Path = PICTURE) -> None:
     made = {
         f"{course}-{part.__name__}": part(abouts, course)
         for course, abouts in courses.items()
-        for part in (accuracies, differences, confidences, costs, setting)
+        for part in (accuracies, differences, first_split, confidences, costs, setting)
     }
     made |= {"example": example(courses["clinc150"]), "model": model_table(folder)}
     picture(courses["clinc150"], image)
