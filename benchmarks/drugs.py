@@ -53,17 +53,42 @@ SHOWN = "32"
 """The setting of the example."""
 
 
+class Course(NamedTuple):
+    """What is trained and tested on.
+
+    Args:
+        data: The assays.
+        tasks: Of 1-shot and of 10-shot, over all assays.
+        apart: Whether one half of the molecules is trained on, and the other tested on.
+        settings: Of the tests.
+    """
+
+    data: str
+    tasks: int = 600
+    apart: bool = False
+    settings: Sequence[str] = (*SETTINGS,)
+
+
+COURSES = {
+    "tox21": Course("tox21"),
+    "sider": Course("sider", 120),
+    "tox21-apart": Course("tox21", 120, True, ("1-shot", "10-shot", "64")),
+    "sider-apart": Course("sider", 120, True, ("1-shot", "10-shot", "64")),
+    "muv": Course("muv"),
+}
+
+
 def opened(data: str, data_dir: Path | None) -> qs.Assays:
     """All assays; of MUV's molecules those that are active anywhere, and some of the others."""
     assays = qs.molecule_net(data, data_dir)
     return assays.keep(few(assays, INACTIVE)) if data == "muv" else assays
 
 
-def read(asked: argparse.Namespace) -> tuple[Molecules, qs.Assays]:
+def read(course: Course, asked: argparse.Namespace) -> tuple[Molecules, qs.Assays]:
     """The molecules and the assays to train and test on."""
-    vectors, assays = encoded(opened(asked.data, asked.data_dir), asked.kept, asked.data)
+    vectors, assays = encoded(opened(course.data, asked.data_dir), asked.kept, course.data)
     assays = assays.to_choose() if asked.choose else assays
-    assays = assays.apart(seed=SEED) if asked.apart else assays
+    assays = assays.apart(seed=SEED) if course.apart else assays
     training = torch.cat([one.molecules for one in assays.train]).unique()
     return Molecules(vectors, seen(vectors, training), len(assays.train), assays.smiles), assays
 
@@ -105,13 +130,13 @@ def trained(setup: Setup, molecules: Molecules, assays: qs.Assays, steps: int) -
     return learner
 
 
-def tested(learner: qs.MetaLearner, assays: qs.Assays, asked: argparse.Namespace) -> dict:
+def tested(learner: qs.MetaLearner, assays: qs.Assays, course: Course, asked: argparse.Namespace) -> dict:
     """What is found in each setting: the scores of each test, assay by assay."""
     found = {}
-    for name in asked.settings:
+    for name in asked.settings or course.settings:
         setting, molecules = SETTINGS[name], torch.arange(len(assays.smiles))
         tasks = qs.AssayTasks(molecules, assays.test, setting.size, balanced=float(setting.balanced))
-        each = asked.tasks // len(assays.test) if setting.balanced else asked.draws
+        each = (asked.tasks or course.tasks) // len(assays.test) if setting.balanced else asked.draws
         tests = tasks.tests(each, most=asked.queries, seed=SEED)
         metrics = {"auc": qs.roc_auc, "delta_auprc": qs.delta_auprc}
         scores = qs.evaluate(learner, tests, metrics=metrics, engine=qs.Engine(chunk=None))
@@ -150,14 +175,14 @@ def example(learner: qs.MetaLearner, assays: qs.Assays, setting: Setting, asked:
     }  # fmt: skip
 
 
-def run(setup: Setup, molecules: Molecules, assays: qs.Assays, asked: argparse.Namespace) -> dict:
+def run(setup: Setup, molecules: Molecules, assays: qs.Assays, course: Course, asked: argparse.Namespace) -> dict:
     """One method."""
     start = time.process_time()
     learner = trained(setup, molecules, assays, asked.steps)
     parameters = sum(p.numel() for p in learner.parameters()) if setup.lr else 0
     between = time.process_time()
     learner = quicker(learner, len(assays.smiles))
-    tests = tested(learner, assays, asked)
+    tests = tested(learner, assays, course, asked)
     return {
         "steps": max(1, int(asked.steps * setup.share)) if setup.lr else 0,
         "batch": BATCH,
@@ -169,62 +194,63 @@ def run(setup: Setup, molecules: Molecules, assays: qs.Assays, asked: argparse.N
     }
 
 
+def run_course(name: str, asked: argparse.Namespace) -> None:
+    """All methods that are asked for; one that has a result is passed over."""
+    course = COURSES[name]
+    kind = name + "-chosen" * asked.choose
+    paths = {method: asked.out / f"drugs-{kind}-{method}.json" for method in asked.methods or METHODS}
+    if all(path.exists() for path in paths.values()):
+        return
+    molecules, assays = read(course, asked)
+    for method, path in paths.items():
+        if path.exists():
+            continue
+        found = run(METHODS[method], molecules, assays, course, asked)
+        about = {
+            "method": method, "data": assays.name, "seed": SEED, "machine": processor(), "torch": torch.__version__,
+            "molecules": len(assays.smiles), "apart": course.apart, "train": [one.name for one in assays.train],
+            "test": [one.name for one in assays.test],
+        }  # fmt: skip
+        asked.out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(about | found) + "\n")
+        means = [f"{kind} {100 * torch.tensor(tests['auc']).nanmean():.1f}" for kind, tests in found["tests"].items()]
+        seconds = f"{found['training_seconds']} + {found['testing_seconds']} s"
+        print(name, method, *means, seconds, sep="  ", flush=True)
+
+
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run")
     runner.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(METHODS)}; or all")
-    runner.add_argument("--data", choices=DATA, default="tox21")
+    runner.add_argument("--data", choices=COURSES, nargs="+", default=COURSES, help="apart: of new compounds")
     teller = commands.add_parser("known")
     teller.add_argument("--data", choices=DATA, nargs="+", default=DATA)
     for one in (runner, teller):
         one.add_argument("--data-dir", type=Path, help="folder of MoleculeNet's files; else QUICKSTUDY_DATA")
     runner.add_argument("--kept", type=Path, default=Path("runs/molecules"), help="folder of vectors")
     runner.add_argument("--choose", action="store_true", help="test on the last two training assays instead")
-    runner.add_argument("--apart", action="store_true", help="train on one half of the molecules, test on the other")
     runner.add_argument("--steps", type=int, default=STEPS)
-    runner.add_argument("--settings", nargs="+", choices=SETTINGS, default=[*SETTINGS])
-    runner.add_argument("--tasks", type=int, default=600, help="of 1-shot and of 10-shot, over all assays")
+    runner.add_argument("--settings", nargs="+", choices=SETTINGS, help="else those of the data")
+    runner.add_argument("--tasks", type=int, help="of 1-shot and of 10-shot, over all assays; else those of the data")
     runner.add_argument("--draws", type=int, default=10, help="support sets of each assay and of each other size")
     runner.add_argument("--queries", type=int, default=1000, help="the most of a task")
-    runner.add_argument("--out", type=Path, default=RESULTS)
     writer = commands.add_parser("page")
-    writer.add_argument("--out", type=Path, default=RESULTS)
+    for one in (runner, writer):
+        one.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args(words)
     if asked.command == "page":
         from drugs_page import write
 
         write(asked.out)
-        return
-    if asked.command == "known":
+    elif asked.command == "known":
         tell_known(asked.data, asked.data_dir)
-        return
-    unknown = [name for name in asked.methods if name not in METHODS]
-    if unknown:
+    elif unknown := [name for name in asked.methods if name not in METHODS]:
         parser.error(f"no method {unknown[0]!r}; there are {', '.join(METHODS)}")
-    torch.set_num_threads(1)
-    molecules, assays = read(asked)
-    kind = asked.data + "-apart" * asked.apart + "-chosen" * asked.choose
-    for name in asked.methods or METHODS:
-        path = asked.out / f"drugs-{kind}-{name}.json"
-        if path.exists():
-            continue
-        found = run(METHODS[name], molecules, assays, asked)
-        about = {
-            "method": name,
-            "data": assays.name,
-            "seed": SEED,
-            "machine": processor(),
-            "torch": torch.__version__,
-            "molecules": len(assays.smiles),
-            "apart": asked.apart,
-            "train": [one.name for one in assays.train],
-            "test": [one.name for one in assays.test],
-        }
-        asked.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(about | found) + "\n")
-        means = [f"{kind} {100 * torch.tensor(tests['auc']).nanmean():.1f}" for kind, tests in found["tests"].items()]
-        print(name, *means, f"{found['training_seconds']} + {found['testing_seconds']} s", sep="  ", flush=True)
+    else:
+        torch.set_num_threads(1)
+        for name in asked.data:
+            run_course(name, asked)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ def test_the_command_reproduces_tables_pictures_and_page(benchmark, tmp_path, ca
 
     folder, out = molecule_net(tmp_path / "molecules", unreadable=True), tmp_path / "results"
     words = ["run", *NAMES, "--data-dir", str(folder), "--kept", str(tmp_path / "kept"), "--out", str(out)]
-    words += ["--steps", "2", "--draws", "1", "--tasks", "6", "--settings", *SETTINGS]
+    words += ["--data", "tox21", "--steps", "2", "--draws", "1", "--tasks", "6", "--settings", *SETTINGS]
     benchmark.main(words)
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == NAMES
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [["tox21", name] for name in NAMES]
     benchmark.main(words)  # what has a result is passed over
     assert not capsys.readouterr().out
     found = {name: json.loads((out / f"drugs-tox21-{name}.json").read_text()) for name in NAMES}
@@ -167,8 +167,8 @@ def test_kept_apart_the_molecules_of_the_tests_set_no_scale(benchmark, tmp_path,
     scaling = []
     monkeypatch.setattr(benchmark, "seen", lambda vectors, molecules: scaling.extend(molecules.tolist()) or vectors)
     folder = molecule_net(tmp_path / "molecules", unreadable=True)
-    asked = {"data": "tox21", "data_dir": folder, "kept": tmp_path / "kept", "choose": False, "apart": True}
-    _, assays = benchmark.read(argparse.Namespace(**asked))
+    asked = argparse.Namespace(data_dir=folder, kept=tmp_path / "kept", choose=False)
+    _, assays = benchmark.read(benchmark.COURSES["tox21-apart"], asked)
     tested = {number for one in assays.test for number in one.molecules.tolist()}
     assert tested
     assert scaling
