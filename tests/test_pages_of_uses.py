@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 PARTS = {
     "drugs": ["drugs_page"],
     "language": ["language_page"],
+    "recommendation": ["recommendation_page"],
     "robots": ["robots_imitation_page", "robots_bodies_page", "robots_reinforcement_page"],
 }
 
@@ -21,5 +22,6 @@ def test_a_page_holds_what_its_command_writes(use, monkeypatch, tmp_path):
     for name in PARTS[use]:
         module = import_module(name)
         picture = tmp_path if use == "drugs" else tmp_path / f"{name}.png"
-        module.write(ROOT / "benchmarks" / "results", page, picture)
+        size = ["100k"] if use == "recommendation" else []
+        module.write(ROOT / "benchmarks" / "results", *size, page, picture)
     assert page.read_text() == kept.read_text()
