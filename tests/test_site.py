@@ -73,6 +73,13 @@ def test_a_method_has_a_page_with_its_signature_its_paper_and_what_it_reached(si
     assert ("5-way 1-shot" in page.text, "Not yet raced" in page.text) == (raced, not raced)
 
 
+def test_the_table_of_methods_says_of_each_what_reports_say():
+    text = (ROOT / "docs" / "methods.md").read_text()
+    for name, about in METHODS.items():
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+        assert row.split(" | ")[2:5] == [about.family, about.across, about.remembers]
+
+
 def test_a_raced_method_shows_the_row_that_the_results_have(site):
     results = (ROOT / "docs/results.md").read_text()
     (row,) = re.findall(r"^\| metric \| Prototypical network \| (97.*) \|$", results, re.MULTILINE)

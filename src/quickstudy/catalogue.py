@@ -240,7 +240,7 @@ METHODS: dict[str, Method] = {
     "maml++": Method(
         "MAML++",
         "optimization",
-        "initial weights, and the sizes of the gradient steps from them",
+        "initial weights, and the step sizes and normalisation of every gradient step from them",
         "the weights after those steps",
         lambda s: TaskNormalized(MAMLPlusPlus(s.network("task"), inner_lr=s.step(0.1), inner_steps=3)),
     ),
@@ -375,7 +375,7 @@ METHODS: dict[str, Method] = {
     "meta-baseline": Method(
         "Meta-Baseline",
         "transfer",
-        "to tell the training classes apart, then an embedding whose class means are good by cosine",
+        "to tell the training classes apart, then an embedding and a temperature for cosines of class means",
         "the mean embedding of each class",
         lambda s: MetaBaseline(s.backbone(), classes=s.classes),
     ),
