@@ -170,7 +170,7 @@ def test_a_memory_with_fewer_axes_than_an_example_holds_none_of_them(tmp_path):
     x, y = torch.rand(4, 1, 64, 64).numpy(), [0, 0, 1, 1]
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 64))
     encoder.out_features = 64
-    few = qs.FewShotClassifier(qs.ALPaCA(encoder)).fit(x, y)
+    few = qs.FewShotClassifier(qs.R2D2(encoder)).fit(x, y)
     qs.save_task(few, tmp_path / "task.safetensors")
     assert not load_tensors(tmp_path / "task.safetensors")[1]["holds_examples"]
 
