@@ -17,10 +17,11 @@ from learners import toy_data
 from PIL import Image
 
 from quickstudy import cli
-from quickstudy.catalogue import FAMILIES, METHODS
+from quickstudy.catalogue import ENCODERS, FAMILIES, METHODS
 from quickstudy.checkpoint import load_tensors
 from quickstudy.commands import options
 from quickstudy.commands import train as commands_train
+from quickstudy.encoders.conv4 import Conv4
 from quickstudy.methods.transfer.fine_tune import FineTune
 from quickstudy.runs import begin, describe, open_run
 
@@ -149,6 +150,8 @@ def test_compare_writes_a_report_and_every_score(monkeypatch, capfd, folder, tmp
 
 
 def test_all_methods_are_compared_in_one_report_family_by_family(monkeypatch, capfd, folder, tmp_path):
+    small = lambda channels, size, norm: Conv4(channels, 8, image_size=size, downsample="stride", norm=norm)  # noqa: E731
+    monkeypatch.setitem(ENCODERS, "conv4-strided", small)
     out, few = tmp_path / "out", ["--steps", 1, "--episodes", 4, "--engine", "loop"]
     tiny = ["compare", "--methods", "all", "--data", folder, "--ways", 2, *TINY, *few, "--out", out]
     code, _, error = quickstudy(monkeypatch, capfd, *tiny)
