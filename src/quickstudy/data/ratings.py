@@ -117,7 +117,7 @@ def cold_start(
     generator = seeded(seed, "users")
     dealt = torch.randperm(len(ratings.users), generator=generator)
     validation, new_users = torch.zeros(2, len(ratings.users), dtype=torch.bool)
-    validation[dealt[1::VALIDATION]] = True  # before there were folds: settings that were chosen by them are no test's
+    validation[dealt[1::VALIDATION]] = True  # whatever the fold: by whom settings are chosen is in no test
     new_users[dealt[~validation[dealt]][fold::folds]] = True
     new_item, new_user = (ratings.years >= released)[ratings.item], new_users[ratings.user]
     existing = ~new_user & ~validation[ratings.user]
