@@ -18,9 +18,12 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import medicine
+    import medicine_methods
     import medicine_page
 
     for module, name, value in (
+        (medicine, "SIZE", 32),
+        (medicine_methods, "SIZE", 32),
         (medicine, "WAYS", (2, 3)),
         (medicine, "SHOTS", (1, 2)),
         (medicine, "SHOWN", 2),
