@@ -53,6 +53,11 @@ def tests(abouts: dict[str, dict]) -> list[str]:
     return [*next(iter(next(iter(abouts.values()))["splits"].values()))["tests"]]
 
 
+def compared(abouts: dict[str, dict], course: str) -> list[str]:
+    """The tests of which differences are told."""
+    return [test for test in tests(abouts) if test.split(",")[0] in COMPARED.get(course, test)]
+
+
 def scores(about: dict, test: str, name: str = "accuracy") -> torch.Tensor:
     """Of all tasks of a test, over the splits."""
     return torch.tensor([value for split in about["splits"].values() for value in split["tests"][test][name]])
@@ -100,7 +105,7 @@ def accuracies(abouts: dict[str, dict], course: str) -> str:
 
 def differences(abouts: dict[str, dict], course: str) -> str:
     """Paired differences of accuracy, in points, from transfer learning and from logistic regression."""
-    names = [test for test in tests(abouts) if test.split(",")[0] in COMPARED.get(course, test)]
+    names = compared(abouts, course)
     pairs = [(other, test) for other in (TRANSFER, CLASSICAL) if other in abouts for test in names]
     rows = []
     for method, about in abouts.items():
@@ -111,7 +116,7 @@ def differences(abouts: dict[str, dict], course: str) -> str:
 
 def first_split(abouts: dict[str, dict], course: str) -> str:
     """Of the one split whose test classes chose no setting: accuracy, and paired differences over its tasks."""
-    names = [test for test in tests(abouts) if test.split(",")[0] in COMPARED.get(course, test)]
+    names = compared(abouts, course)
     alone = {method: about | {"splits": {FIRST: about["splits"][FIRST]}} for method, about in abouts.items()}
     others = [other for other in (TRANSFER, CLASSICAL) if other in abouts]
     head, rows = ["method"], []

@@ -52,27 +52,25 @@ class ALPaCA(MetaLearner):
         return factor.tril(-1) + factor.diagonal().exp().diag()
 
     def features(self, x: Shaped[Tensor, "task example *x"]) -> Float[Tensor, "task example d"]:
-        """What the encoder makes of examples, in the coordinates of the posterior."""
+        """What the encoder makes of examples, in the coordinates of the posterior, as doubles, which autocast leaves."""
         with full_precision(per_task(self.encoder, x)) as z:
             columns = z.double().flatten(0, 1).T  # one system for all tasks: as a batch, root would be copied
             return torch.linalg.solve_triangular(self.root(), columns, upper=False).T.unflatten(0, z.shape[:2])
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
         y, exists = regressed(support, self.targets), valid(support)[..., None]
-        with full_precision(self.features(support.x)) as phi:
-            phi = phi * exists
-            prior = phi.new_zeros(phi.shape[-1], 1) if self.mean is None else self.root().mT @ self.mean.double()  # K0
-            memory = posterior(phi, (y - phi @ prior) * exists)
-            return {**memory, "mean": prior + memory["mean"]}
+        phi = self.features(support.x) * exists
+        prior = phi.new_zeros(phi.shape[-1], 1) if self.mean is None else self.root().mT @ self.mean.double()  # K0
+        memory = posterior(phi, (y - phi @ prior) * exists)
+        return {**memory, "mean": prior + memory["mean"]}
 
     def predict(self, memory: dict[str, Tensor], x: Shaped[Tensor, "task query *x"]) -> Distribution:
-        variance = single(2 * self.log_std).exp()
-        with full_precision(self.features(x)) as phi:
-            mean, spread = (of.to(variance.dtype) for of in (phi @ memory["mean"], remaining(memory, phi)[..., None]))
-            if self.log_scale is None:
-                return gaussian(mean, (variance * (1 + spread)).sqrt())  # eqs. 7-8
-            scale = self.log_scale.exp()
-            return categorical(scale * mean / (1 + math.pi / 8 * scale**2 * variance * spread).sqrt())
+        phi, variance = self.features(x), single(2 * self.log_std).exp()
+        mean, spread = (of.to(variance.dtype) for of in (phi @ memory["mean"], remaining(memory, phi)[..., None]))
+        if self.log_scale is None:
+            return gaussian(mean, (variance * (1 + spread)).sqrt())  # eqs. 7-8
+        scale = self.log_scale.exp()
+        return categorical(scale * mean / (1 + math.pi / 8 * scale**2 * variance * spread).sqrt())
 
 
 def posterior(
