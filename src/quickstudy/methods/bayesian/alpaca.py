@@ -52,7 +52,7 @@ class ALPaCA(MetaLearner):
         return factor.tril(-1) + factor.diagonal().exp().diag()
 
     def features(self, x: Shaped[Tensor, "task example *x"]) -> Float[Tensor, "task example d"]:
-        """What the encoder makes of examples, in the coordinates of the posterior, as doubles, which autocast leaves."""
+        """What the encoder makes of examples, in the posterior's coordinates; as doubles, which autocast leaves."""
         with full_precision(per_task(self.encoder, x)) as z:
             columns = z.double().flatten(0, 1).T  # one system for all tasks: as a batch, root would be copied
             return torch.linalg.solve_triangular(self.root(), columns, upper=False).T.unflatten(0, z.shape[:2])
