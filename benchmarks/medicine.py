@@ -151,8 +151,8 @@ def run(name: str, found: dict[str, Clinic], path: Path, steps: int | None, epis
     """One method, everywhere; what it has a result for is passed over."""
     row = METHODS[name]
     about = json.loads(path.read_text()) if path.exists() else {"method": name, "seed": SEED, "courses": {}}
-    for source in found:
-        for setting in ("within", "across"):
+    for setting in ("within", "across"):
+        for source in found:
             one = course(found, source, setting, row.pixels)
             learner = None
             for ways in WAYS:

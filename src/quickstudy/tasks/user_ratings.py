@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -85,8 +85,3 @@ class UserRatings:
         exists = torch.arange(rated.shape[1]) < torch.tensor([len(own) for own in rows])[:, None]
         x = self.inputs(self.ratings.user[rated], self.ratings.item[rated], hide)
         return Examples(x, self.ratings.value[rated][..., None] - MIDDLE, mask=exists)
-
-
-def stars(predicted: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """Predictions of targets as ratings, from 1 to 5."""
-    return (predicted + MIDDLE).clamp(1, 5)
