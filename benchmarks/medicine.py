@@ -29,6 +29,7 @@ from once import once
 from torch import Tensor
 
 import quickstudy as qs
+from quickstudy.allocator import keep_freed_memory
 from quickstudy.data.labelled import LabelledData
 from quickstudy.data.medical import SOURCES, Medical
 from quickstudy.inputs import PICTURES
@@ -206,6 +207,7 @@ def main(words: Sequence[str] | None = None) -> None:
     unknown = [name for name in asked.methods if name not in METHODS]
     if unknown:
         parser.error(f"no method {unknown[0]!r}; there are {', '.join(METHODS)}")
+    keep_freed_memory()
     found = clinics(asked.data_dir, asked.kept)
     for name in asked.methods or METHODS:
         run(name, found, asked.out / f"medicine-{name}.json", asked.steps, asked.episodes)
