@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import kornia.augmentation as kornia
 from torch import Tensor, nn
 
 import quickstudy as qs
-from quickstudy.tasks import crop, cutmix, cutout, either, flip, mixup
+from quickstudy.tasks import ByLibrary, crop, flip
 from quickstudy.tasks.augmented import Augmentation
 
 SIZE, WIDTH, FEATURES, D, MOST = 64, 32, 1280, 64, 3
@@ -16,7 +17,14 @@ WAYS, SHOTS, SHOWN = (2, 3), (3, 5, 10), 5
 ACROSS = ("pixels-probe", "pixels-protonet", "metamed")
 """Of those that see pixels, which learn from other clinics too."""
 PLAIN: Sequence[Augmentation] = (flip, crop(4))
-STRONG: Sequence[Augmentation] = (*PLAIN, either(cutout(0.25), mixup(1.0), cutmix(1.0)))
+STRONG: Sequence[Augmentation] = (
+    *PLAIN,
+    ByLibrary(  # a quarter cut out, or at most half of another picture mixed in: a picture keeps its label
+        kornia.RandomErasing(scale=(0.25, 0.25), ratio=(1.0, 1.0), p=1.0),
+        kornia.RandomMixUpV2(lambda_val=(0.0, 0.5), data_keys=["input"]),
+        kornia.RandomCutMixV2(cut_size=(0.5, 1.0), use_correct_lambda=True, data_keys=["input"]),
+    ),
+)
 
 
 class Built(NamedTuple):

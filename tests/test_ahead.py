@@ -38,3 +38,16 @@ def test_an_error_while_drawing_is_raised_at_its_step():
     ahead.batch(2)
     with pytest.raises(OSError, match="the disk is gone"):
         ahead.batch(3)
+
+
+def test_what_may_not_be_drawn_early_is_drawn_when_it_is_asked_for():
+    drawn = []
+
+    def draw(step):
+        drawn.append((step, threading.current_thread()))
+        return tasks_for("maml").sample(2, seeded(0, step))
+
+    ahead = Ahead(draw, early=False)
+    batches = [ahead.batch(step) for step in (0, 0, 1)]
+    assert drawn == [(step, threading.current_thread()) for step in (0, 0, 1)]
+    assert torch.equal(batches[2].query.x, tasks_for("maml").sample(2, seeded(0, 1)).query.x)

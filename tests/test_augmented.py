@@ -1,10 +1,13 @@
+from dataclasses import replace
+
+import kornia.augmentation as kornia
 import pytest
 import torch
 from learners import toy_data
 
 import quickstudy as qs
 from quickstudy.seeds import seeded
-from quickstudy.tasks import crop, cutmix, cutout, either, flip, mixup, rotate
+from quickstudy.tasks import ByLibrary, crop, flip, mixup, rotate
 from quickstudy.tasks.augmented import beta
 
 X = torch.rand(3, 4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -71,31 +74,55 @@ def test_augmented_tasks_are_a_function_of_the_seed_and_keep_their_labels():
     assert isinstance(tasks, qs.Tasks)
 
 
-def test_cutmix_takes_a_rectangle_of_less_than_half_from_another_image_of_the_task():
+def test_a_transform_of_a_library_changes_each_set_of_images_by_itself():
+    mirror = ByLibrary(kornia.RandomHorizontalFlip(p=1.0))
+    torch.testing.assert_close(mirror(X, seeded(0, 1)), X.flip(-1))
+
     x = torch.arange(1.0, 9).view(2, 4, 1, 1, 1).expand(2, 4, 1, 20, 20).repeat(1, 10, 1, 1, 1)
-    found = cutmix(1.0)(x, seeded(0, 1))
-    strange, shapes = found != x, set()
-    for task, images in enumerate(strange):
-        for n, image in enumerate(images[:, 0]):
-            rows, columns = image.any(1).sum(), image.any(0).sum()
-            assert image.sum() == rows * columns <= 0.55 * 400  # a rectangle; half of the area, up to whole pixels
-            assert found[task, n, 0][image].unique().numel() <= 1
-            shapes.add((int(rows), int(columns)))
-    assert len(shapes) > 20
-    assert set(found[0].unique().tolist()) <= {1.0, 2.0, 3.0, 4.0}  # of its own task
+    mix = ByLibrary(kornia.RandomMixUpV2(lambda_val=(0.0, 0.5), data_keys=["input"]))
+    found = mix(x, seeded(0, 1))
+    assert not torch.equal(found, x)
+    assert (found[0] >= 1).all()
+    assert (found[0] <= 4).all()
+    assert (found[1] >= 5).all()
+    assert ((found - x).abs() <= 1.5).all()  # at least half of each image is its own
 
 
-def test_cutout_leaves_a_rectangle_of_zeros_of_the_share_asked_where_it_lies_within():
-    found = cutout(0.25)(torch.ones(4, 100, 2, 20, 20), seeded(0, 1))
-    gone = (found == 0).float().mean((2, 3, 4)).flatten()
-    assert gone.max() == pytest.approx(0.25)
-    assert (gone > 0).all()
-    assert torch.equal(found[:, :, 0], found[:, :, 1])  # of all channels
+def test_a_library_draws_from_the_seed_of_the_tasks_and_leaves_the_random_numbers_of_others_alone():
+    shift = ByLibrary(lambda x: x + torch.rand(len(x), 1, 1, 1))
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one = shift(X, seeded(0, 1))
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(one, shift(X, seeded(0, 1)))
+    assert not torch.equal(one, shift(X, seeded(0, 2)))
 
 
-def test_either_changes_each_image_by_one_of_some():
-    found = either(lambda x, _: x + 1, lambda x, _: x + 2)(torch.zeros(1, 400, 1, 2, 2), seeded(0, 1))
-    each = found[0].flatten(1)
-    assert torch.equal(each.min(1).values, each.max(1).values)
-    assert 150 < (each[:, 0] == 1).sum() < 250
-    assert (each[:, 0] == 2).sum() == 400 - (each[:, 0] == 1).sum()
+def test_of_several_transforms_each_set_goes_through_one():
+    found = ByLibrary(lambda x: x + 1, lambda x: x + 2)(torch.zeros(400, 3, 1, 2, 2), seeded(0, 1)).flatten(1)
+    assert torch.equal(found.min(1).values, found.max(1).values)
+    assert 150 < (found[:, 0] == 1).sum() < 250
+    assert (found[:, 0] == 2).sum() == 400 - (found[:, 0] == 1).sum()
+
+
+def test_what_is_no_transform_of_images_is_refused():
+    with pytest.raises(ValueError, match="got no transform"):
+        ByLibrary()
+    with pytest.raises(ValueError, match=r"transform 1 made \[4, 2, 4, 8\] of images \[4, 2, 8, 8\]; as many images"):
+        ByLibrary(lambda x: x, lambda x: x[:, :, ::2])(X.repeat(20, 1, 1, 1, 1), seeded(0, 1))
+
+
+def test_a_run_whose_tasks_a_library_changes_is_a_function_of_its_seed():
+    """A thread would draw them while the loss takes random numbers too."""
+
+    def losses() -> list[float]:
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 8), torch.nn.Dropout(0.5))
+        data = replace(toy_data(), x=torch.rand(len(toy_data()), 1, 8, 8, generator=seeded(0, "x")))
+        tasks = qs.Augmented(qs.FewShot(data, 3, 2, 4), [ByLibrary(lambda x: x + torch.rand(len(x), 1, 1, 1))])
+        assert not tasks.early
+        return [p.loss for p in qs.train(qs.PrototypicalNetwork(net), tasks, steps=20, batch=2)]
+
+    first = losses()
+    assert all(losses() == first for _ in range(3))

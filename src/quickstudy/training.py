@@ -187,7 +187,7 @@ def _steps(
 
     if run.step >= steps:  # it was finished before: tell where it stands
         yield progress(torch.tensor(run.curve[-1][1]), 0.0, run.curve[-1][2])
-    ahead = Ahead(lambda step: tasks.sample(batch, seeded(run.seed, "train", step)))
+    ahead = Ahead(lambda step: tasks.sample(batch, seeded(run.seed, "train", step)), getattr(tasks, "early", True))
     if run.step < steps and "train" not in run.engines:
         run.engines["train"] = _probe(run, ahead.batch(run.step), fabric)
         save()  # so that a run that is killed goes on by the same engine, to the same bits; as after "validate"

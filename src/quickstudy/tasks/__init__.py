@@ -7,10 +7,8 @@ import torch
 from quickstudy.contract import Episodes
 from quickstudy.tasks.assay_tasks import AssayTasks as AssayTasks
 from quickstudy.tasks.augmented import Augmented as Augmented
+from quickstudy.tasks.augmented import ByLibrary as ByLibrary
 from quickstudy.tasks.augmented import crop as crop
-from quickstudy.tasks.augmented import cutmix as cutmix
-from quickstudy.tasks.augmented import cutout as cutout
-from quickstudy.tasks.augmented import either as either
 from quickstudy.tasks.augmented import flip as flip
 from quickstudy.tasks.augmented import mixup as mixup
 from quickstudy.tasks.augmented import rotate as rotate

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
@@ -21,7 +21,8 @@ class Augmented:
 
     Args:
         tasks: Where tasks come from.
-        augmentations: Applied one after the other, to support and query images alike.
+        augmentations: Applied one after the other, to support and query images alike; a transform of another library
+            by `ByLibrary`.
 
     Example:
         >>> from quickstudy.data.labelled import LabelledData
@@ -33,6 +34,8 @@ class Augmented:
 
     def __init__(self, tasks: FewShot, augmentations: Sequence[Augmentation]):
         self.tasks, self.augmentations = tasks, tuple(augmentations)
+        self.early = not any(isinstance(one, ByLibrary) for one in self.augmentations)
+        """Whether batches may be drawn in a thread: not where they take the random numbers of the whole process."""
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """A batch of tasks, a function of the generator's state alone."""
@@ -44,6 +47,45 @@ class Augmented:
         for augmentation in self.augmentations:
             x = augmentation(x, generator)
         return replace(examples, x=x)
+
+
+class ByLibrary:
+    """A transform of another library, such as Kornia or torchvision, of each task's support or query images.
+
+    What mixes images, such as Kornia's `RandomMixUpV2(lambda_val=(0.0, 0.5), data_keys=["input"])`, so mixes those of
+    one task. Labels stay as they are: a task's labels are whole numbers.
+
+    Args:
+        transforms: From images [N, C, H, W] to as many of the same size. Of several, each set of images goes through
+            one, drawn at random. They draw from PyTorch's own random generator, which is seeded by the tasks' and left
+            as it was.
+
+    Raises:
+        ValueError: No transform, or images that come back in another shape.
+
+    Example:
+        >>> brighter = ByLibrary(lambda x: x + torch.rand(len(x), 1, 1, 1))
+        >>> brighter(torch.zeros(2, 3, 1, 8, 8), torch.Generator().manual_seed(0)).shape
+        torch.Size([2, 3, 1, 8, 8])
+    """
+
+    def __init__(self, *transforms: Callable[[Tensor], Tensor]):
+        if not transforms:
+            raise ValueError("ByLibrary got no transform; give one of another library, or several to draw from.")
+        self.transforms = transforms
+
+    def __call__(self, x: Images, generator: torch.Generator) -> Images:
+        which = torch.randint(len(self.transforms), (len(x),), generator=generator).tolist()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+            changed = [self.transforms[number](images) for number, images in zip(which, x, strict=True)]
+        for number, images in zip(which, changed, strict=True):
+            if images.shape != x.shape[1:]:
+                raise ValueError(
+                    f"transform {number} made {list(images.shape)} of images {list(x.shape[1:])}; as many images of "
+                    f"the same size must come back."
+                )
+        return torch.stack(changed)
 
 
 def flip(x: Images, generator: torch.Generator) -> Images:
@@ -91,69 +133,12 @@ def mixup(alpha: int | float) -> Augmentation:
     """
 
     def mix(x: Images, generator: torch.Generator) -> Images:
-        other = others(x, generator)
-        own = larger(alpha, x, generator)[..., None, None, None]
+        other = x.gather(1, _random(x, generator).argsort(1)[..., None, None, None].expand_as(x))
+        share = beta(alpha, x, generator)
+        own = torch.maximum(share, 1 - share)[..., None, None, None]
         return own * x + (1 - own) * other
 
     return mix
-
-
-def cutmix(alpha: int | float) -> Augmentation:
-    """Each image with a rectangle of another one of its set in it, after Yun et al. (2019).
-
-    The rectangle has the image's proportions, a share 1 - m of its area with m drawn as in `mixup`, and a centre
-    anywhere; what of it lies outside is lost. The label stays, as there. https://arxiv.org/abs/1905.04899
-    """
-
-    def mix(x: Images, generator: torch.Generator) -> Images:
-        other = others(x, generator)
-        return torch.where(rectangle(1 - larger(alpha, x, generator), x, generator), other, x)
-
-    return mix
-
-
-def cutout(share: float) -> Augmentation:
-    """Each image with a rectangle of this share of its area at zero, placed as in `cutmix` (DeVries & Taylor, 2017).
-
-    https://arxiv.org/abs/1708.04552
-    """
-    return lambda x, generator: x.where(~rectangle(torch.full(x.shape[:2], share), x, generator), 0)
-
-
-def either(*augmentations: Augmentation) -> Augmentation:
-    """Each image changed by one of these, drawn at random."""
-
-    def change(x: Images, generator: torch.Generator) -> Images:
-        which = (_random(x, generator) * len(augmentations)).long()[..., None, None, None]
-        for number, augmentation in enumerate(augmentations):
-            x = torch.where(which == number, augmentation(x, generator), x)
-        return x
-
-    return change
-
-
-def rectangle(
-    share: Float[Tensor, "task example"], x: Images, generator: torch.Generator
-) -> Bool[Tensor, "task example 1 height width"]:
-    """The pixels of a rectangle in each image, with this share of its area and a centre anywhere."""
-    side = share.to(x.device).sqrt()
-    across, down = (
-        ((torch.arange(length, device=x.device) + 0.5) / length - _random(x, generator)[..., None]).abs()
-        <= side[..., None] / 2
-        for length in (x.shape[-1], x.shape[-2])
-    )
-    return (down[..., :, None] & across[..., None, :])[:, :, None]
-
-
-def others(x: Images, generator: torch.Generator) -> Images:
-    """The images of each set in another order."""
-    return x.gather(1, _random(x, generator).argsort(1)[..., None, None, None].expand_as(x))
-
-
-def larger(alpha: int | float, x: Images, generator: torch.Generator) -> Float[Tensor, "task example"]:
-    """Draws from Beta(alpha, alpha), or one minus them, whichever is larger."""
-    own = beta(alpha, x, generator)
-    return torch.maximum(own, 1 - own)
 
 
 def beta(alpha: int | float, x: Images, generator: torch.Generator) -> Float[Tensor, "task example"]:
