@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import kornia.augmentation as kornia
+import torch
+from kornia.constants import DataKey
 from torch import Tensor, nn
 
 import quickstudy as qs
@@ -17,14 +19,37 @@ WAYS, SHOTS, SHOWN = (2, 3), (3, 5, 10), 5
 ACROSS = ("pixels-probe", "pixels-protonet", "metamed")
 """Of those that see pixels, which learn from other clinics too."""
 PLAIN: Sequence[Augmentation] = (flip, crop(4))
-STRONG: Sequence[Augmentation] = (
+
+
+def mixed(mix: nn.Module, tells_own: bool) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Pictures mixed by Kornia, each with the label of one of its two, drawn by their shares of it.
+
+    Args:
+        mix: Tells of each picture itself, the other one, and a share.
+        tells_own: Whether the share is that of the picture itself.
+    """
+
+    def change(x: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        x, told = mix(x, numbers)
+        own, other, share = told.reshape(-1, 3).unbind(-1)
+        keeps = (torch.rand(len(x)) < share) == tells_own
+        return x, own.where(keeps, other).long()
+
+    return change
+
+
+ERASE = kornia.RandomErasing(scale=(0.25, 0.25), ratio=(1.0, 1.0), p=1.0)
+KEYS: list[str | int | DataKey] = ["input", "class"]
+STRONG: Sequence[Augmentation | ByLibrary] = (
     *PLAIN,
-    ByLibrary(  # a quarter cut out, or at most half of another picture mixed in: a picture keeps its label
-        kornia.RandomErasing(scale=(0.25, 0.25), ratio=(1.0, 1.0), p=1.0),
-        kornia.RandomMixUpV2(lambda_val=(0.0, 0.5), data_keys=["input"]),
-        kornia.RandomCutMixV2(cut_size=(0.5, 1.0), use_correct_lambda=True, data_keys=["input"]),
+    ByLibrary(
+        lambda x, numbers: (ERASE(x), numbers),
+        mixed(kornia.RandomMixUpV2(data_keys=KEYS), tells_own=False),
+        mixed(kornia.RandomCutMixV2(use_correct_lambda=True, data_keys=KEYS), tells_own=True),
+        labels=True,
     ),
 )
+"""MetaMed's: a quarter cut out, or two pictures mixed in any proportion, as often one as the other."""
 
 
 class Built(NamedTuple):
@@ -59,7 +84,7 @@ class Row(NamedTuple):
     build: Callable[[Built], qs.MetaLearner]
     pixels: bool = False
     fixed: bool = False
-    augmentations: Sequence[Augmentation] = ()
+    augmentations: Sequence[Augmentation | ByLibrary] = ()
     sizes: Sequence[float] = ()
 
 
@@ -154,14 +179,6 @@ METHODS: dict[str, Row] = {
     ),
     "pixels-protonet": Row(
         "Prototypical network", "metric", lambda b: qs.PrototypicalNetwork(conv()), True, False, PLAIN
-    ),
-    "pixels-protonet-strong": Row(
-        "Prototypical network; CutOut, MixUp, CutMix",
-        "metric",
-        lambda b: qs.PrototypicalNetwork(conv()),
-        True,
-        False,
-        STRONG,
     ),
     "pixels-in-context": Row(
         "In-context transformer",

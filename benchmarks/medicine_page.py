@@ -14,8 +14,6 @@ from quickstudy.data.medical import SOURCES
 
 PAGE = DOCS / "uses" / "medicine.md"
 CASES = "medicine-cases.json"
-AUGMENTED = (("metamed", "metamed-plain"), ("pixels-protonet-strong", "pixels-protonet"))
-"""The same with MetaMed's augmentation and without it."""
 
 
 def found(folder: Path) -> dict[str, dict]:
@@ -107,12 +105,9 @@ def differences(abouts: dict[str, dict]) -> str:
 def augmentation(abouts: dict[str, dict]) -> str:
     """What CutOut, MixUp and CutMix add to mirrored and shifted pictures."""
     places = {**{SOURCES[source].title: [source] for source in SOURCES}, "all": list(SOURCES)}
-    pairs = [pair for pair in AUGMENTED if all(name in abouts for name in pair)]
-    rows = [
-        [METHODS[one].title, *(minus(abouts, one, other, sources) for sources in places.values())]
-        for one, other in pairs
-    ]
-    return grid(["method", *places], rows)
+    known = all(name in abouts for name in ("metamed", "metamed-plain"))
+    cells = [minus(abouts, "metamed", "metamed-plain", sources) if known else "-" for sources in places.values()]
+    return grid(["method", *places], [[METHODS["metamed"].title, *cells]])
 
 
 def confidences(abouts: dict[str, dict]) -> str:

@@ -74,18 +74,23 @@ def test_augmented_tasks_are_a_function_of_the_seed_and_keep_their_labels():
     assert isinstance(tasks, qs.Tasks)
 
 
+def examples(x: torch.Tensor) -> qs.Examples:
+    return qs.Examples(x, torch.arange(x.shape[1]).expand(x.shape[:2]), ways=x.shape[1])
+
+
 def test_a_transform_of_a_library_changes_each_set_of_images_by_itself():
     mirror = ByLibrary(kornia.RandomHorizontalFlip(p=1.0))
-    torch.testing.assert_close(mirror(X, seeded(0, 1)), X.flip(-1))
+    torch.testing.assert_close(mirror(examples(X), seeded(0, 1)).x, X.flip(-1))
 
     x = torch.arange(1.0, 9).view(2, 4, 1, 1, 1).expand(2, 4, 1, 20, 20).repeat(1, 10, 1, 1, 1)
     mix = ByLibrary(kornia.RandomMixUpV2(lambda_val=(0.0, 0.5), data_keys=["input"]))
-    found = mix(x, seeded(0, 1))
-    assert not torch.equal(found, x)
-    assert (found[0] >= 1).all()
-    assert (found[0] <= 4).all()
-    assert (found[1] >= 5).all()
-    assert ((found - x).abs() <= 1.5).all()  # at least half of each image is its own
+    found = mix(examples(x), seeded(0, 1))
+    assert torch.equal(found.y, examples(x).y)
+    assert not torch.equal(found.x, x)
+    assert (found.x[0] >= 1).all()
+    assert (found.x[0] <= 4).all()
+    assert (found.x[1] >= 5).all()
+    assert ((found.x - x).abs() <= 1.5).all()  # at least half of each image is its own
 
 
 def test_a_library_draws_from_the_seed_of_the_tasks_and_leaves_the_random_numbers_of_others_alone():
@@ -93,24 +98,41 @@ def test_a_library_draws_from_the_seed_of_the_tasks_and_leaves_the_random_number
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    one = shift(X, seeded(0, 1))
+    one = shift(examples(X), seeded(0, 1)).x
     assert torch.equal(torch.rand(3), expected)
-    assert torch.equal(one, shift(X, seeded(0, 1)))
-    assert not torch.equal(one, shift(X, seeded(0, 2)))
+    assert torch.equal(one, shift(examples(X), seeded(0, 1)).x)
+    assert not torch.equal(one, shift(examples(X), seeded(0, 2)).x)
 
 
 def test_of_several_transforms_each_set_goes_through_one():
-    found = ByLibrary(lambda x: x + 1, lambda x: x + 2)(torch.zeros(400, 3, 1, 2, 2), seeded(0, 1)).flatten(1)
-    assert torch.equal(found.min(1).values, found.max(1).values)
-    assert 150 < (found[:, 0] == 1).sum() < 250
-    assert (found[:, 0] == 2).sum() == 400 - (found[:, 0] == 1).sum()
+    found = ByLibrary(lambda x: x + 1, lambda x: x + 2)(examples(torch.zeros(400, 3, 1, 2, 2)), seeded(0, 1))
+    x = found.x.flatten(1)
+    assert torch.equal(x.min(1).values, x.max(1).values)
+    assert 150 < (x[:, 0] == 1).sum() < 250
+    assert (x[:, 0] == 2).sum() == 400 - (x[:, 0] == 1).sum()
+
+
+def test_a_transform_may_say_whose_label_an_example_has():
+    turned = ByLibrary(lambda x, numbers: (x.flip(0), numbers.flip(0)), labels=True)
+    before = replace(examples(X), classes=examples(X).y + 10)
+    found = turned(before, seeded(0, 1))
+    assert torch.equal(found.x, X.flip(1))
+    assert torch.equal(found.y, before.y.flip(1))
+    assert torch.equal(found.classes, before.classes.flip(1))  # pyright: ignore[reportArgumentType, reportOptionalMemberAccess]
 
 
 def test_what_is_no_transform_of_images_is_refused():
     with pytest.raises(ValueError, match="got no transform"):
         ByLibrary()
+    many = examples(X.repeat(20, 1, 1, 1, 1))
     with pytest.raises(ValueError, match=r"transform 1 made \[4, 2, 4, 8\] of images \[4, 2, 8, 8\]; as many images"):
-        ByLibrary(lambda x: x, lambda x: x[:, :, ::2])(X.repeat(20, 1, 1, 1, 1), seeded(0, 1))
+        ByLibrary(lambda x: x, lambda x: x[:, :, ::2])(many, seeded(0, 1))
+    with pytest.raises(
+        ValueError, match=r"transform 0 gave \[1, 2, 3, 4\] for the numbers of 4 images; one from 0 to 3"
+    ):
+        ByLibrary(lambda x, numbers: (x, numbers + 1), labels=True)(many, seeded(0, 1))
+    with pytest.raises(ValueError, match=r"transform 0 gave \[0, 1\] for the numbers of 4 images"):
+        ByLibrary(lambda x, numbers: (x, numbers[:2]), labels=True)(many, seeded(0, 1))
 
 
 def test_a_run_whose_tasks_a_library_changes_is_a_function_of_its_seed():

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -32,7 +33,7 @@ class Augmented:
         torch.Size([16, 12, 1, 28, 28])
     """
 
-    def __init__(self, tasks: FewShot, augmentations: Sequence[Augmentation]):
+    def __init__(self, tasks: FewShot, augmentations: "Sequence[Augmentation | ByLibrary]"):
         self.tasks, self.augmentations = tasks, tuple(augmentations)
         self.early = not any(isinstance(one, ByLibrary) for one in self.augmentations)
         """Whether batches may be drawn in a thread: not where they take the random numbers of the whole process."""
@@ -43,49 +44,67 @@ class Augmented:
         return Episodes(*(self._augmented(part, generator) for part in (episodes.support, episodes.query)))
 
     def _augmented(self, examples: Examples, generator: torch.Generator) -> Examples:
-        x = examples.x
         for augmentation in self.augmentations:
-            x = augmentation(x, generator)
-        return replace(examples, x=x)
+            if isinstance(augmentation, ByLibrary):
+                examples = augmentation(examples, generator)
+            else:
+                examples = replace(examples, x=augmentation(examples.x, generator))
+        return examples
 
 
 class ByLibrary:
     """A transform of another library, such as Kornia or torchvision, of each task's support or query images.
 
-    What mixes images, such as Kornia's `RandomMixUpV2(lambda_val=(0.0, 0.5), data_keys=["input"])`, so mixes those of
-    one task. Labels stay as they are: a task's labels are whole numbers.
+    What mixes images so mixes those of one task. A task's labels are whole numbers; the loss of mixed labels is, on
+    average, that of labels drawn by the images' shares, which `labels` allows.
 
     Args:
         transforms: From images [N, C, H, W] to as many of the same size. Of several, each set of images goes through
             one, drawn at random. They draw from PyTorch's own random generator, which is seeded by the tasks' and left
             as it was.
+        labels: Whether they are given the numbers of the images, too, [N] from 0 to N - 1, and give both back: an
+            example then has the label of the image whose number stands in its place.
 
     Raises:
-        ValueError: No transform, or images that come back in another shape.
+        ValueError: No transform; or images of another shape, or other numbers, that come back.
 
     Example:
         >>> brighter = ByLibrary(lambda x: x + torch.rand(len(x), 1, 1, 1))
-        >>> brighter(torch.zeros(2, 3, 1, 8, 8), torch.Generator().manual_seed(0)).shape
+        >>> images = Examples(torch.zeros(2, 3, 1, 8, 8), torch.arange(3).expand(2, 3), ways=3)
+        >>> brighter(images, torch.Generator().manual_seed(0)).x.shape
         torch.Size([2, 3, 1, 8, 8])
     """
 
-    def __init__(self, *transforms: Callable[[Tensor], Tensor]):
+    def __init__(self, *transforms: Callable[..., Any], labels: bool = False):
         if not transforms:
             raise ValueError("ByLibrary got no transform; give one of another library, or several to draw from.")
-        self.transforms = transforms
+        self.transforms, self.labels = transforms, labels
 
-    def __call__(self, x: Images, generator: torch.Generator) -> Images:
-        which = torch.randint(len(self.transforms), (len(x),), generator=generator).tolist()
+    def __call__(self, examples: Examples, generator: torch.Generator) -> Examples:
+        which = torch.randint(len(self.transforms), (len(examples),), generator=generator).tolist()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-            changed = [self.transforms[number](images) for number, images in zip(which, x, strict=True)]
-        for number, images in zip(which, changed, strict=True):
-            if images.shape != x.shape[1:]:
-                raise ValueError(
-                    f"transform {number} made {list(images.shape)} of images {list(x.shape[1:])}; as many images of "
-                    f"the same size must come back."
-                )
-        return torch.stack(changed)
+            changed = [self._changed(number, images) for number, images in zip(which, examples.x, strict=True)]
+        x, numbers = (torch.stack(parts) for parts in zip(*changed, strict=True))
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        classes = None if examples.classes is None else examples.classes[rows, numbers]
+        return replace(examples, x=x, y=examples.y[rows, numbers], classes=classes)
+
+    def _changed(self, number: int, images: Tensor) -> tuple[Tensor, Tensor]:
+        places = torch.arange(len(images), device=images.device)
+        change = self.transforms[number]
+        x, numbers = change(images, places) if self.labels else (change(images), places)
+        if x.shape != images.shape:
+            raise ValueError(
+                f"transform {number} made {list(x.shape)} of images {list(images.shape)}; as many images of the same "
+                f"size must come back."
+            )
+        if numbers.shape != places.shape or not torch.isin(numbers, places).all():
+            raise ValueError(
+                f"transform {number} gave {numbers.tolist()} for the numbers of {len(images)} images; one from 0 to "
+                f"{len(images) - 1} for each must come back."
+            )
+        return x, numbers.long()
 
 
 def flip(x: Images, generator: torch.Generator) -> Images:
