@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 PARTS = {
     "drugs": ["drugs_page"],
     "language": ["language_page"],
+    "medicine": ["medicine_page"],
     "recommendation": ["recommendation_page"],
     "robots": ["robots_imitation_page", "robots_bodies_page", "robots_reinforcement_page"],
 }
@@ -21,7 +22,7 @@ def test_a_page_holds_what_its_command_writes(use, monkeypatch, tmp_path):
     page.write_text(kept.read_text())
     for name in PARTS[use]:
         module = import_module(name)
-        picture = tmp_path if use == "drugs" else tmp_path / f"{name}.png"
+        pictures = [] if use == "medicine" else [tmp_path if use == "drugs" else tmp_path / f"{name}.png"]
         size = ["100k"] if use == "recommendation" else []
-        module.write(ROOT / "benchmarks" / "results", *size, page, picture)
+        module.write(ROOT / "benchmarks" / "results", *size, page, *pictures)
     assert page.read_text() == kept.read_text()
