@@ -26,7 +26,11 @@ from quickstudy.tasks.user_ratings import UserRatings as UserRatings
 
 @runtime_checkable
 class Tasks(Protocol):
-    """A distribution of tasks: anything that draws a batch of them from a random generator."""
+    """A distribution of tasks: anything that draws a batch of them from a random generator.
+
+    `train` draws a batch in a thread while it learns from the one before, but for tasks with an attribute `early` that
+    is false: those that draw random numbers from elsewhere, too.
+    """
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """A batch of tasks, a function of the generator's state alone."""
