@@ -14,6 +14,8 @@ from quickstudy.data.medical import SOURCES
 
 PAGE = DOCS / "uses" / "medicine.md"
 CASES = "medicine-cases.json"
+PLACES = {**{about.title: [source] for source, about in SOURCES.items()}, "all": list(SOURCES)}
+"""The clinics that a difference is told of."""
 
 
 def found(folder: Path) -> dict[str, dict]:
@@ -63,7 +65,7 @@ def percent(values: torch.Tensor) -> str:
 
 def minus(abouts: dict[str, dict], one: str, other: str, sources: Sequence[str]) -> str:
     """The paired difference of two methods' accuracies, in points."""
-    if one == other or other not in abouts:
+    if one == other or one not in abouts or other not in abouts:
         return "-"
     mine, theirs = scores(abouts[one], sources), scores(abouts[other], sources)
     return percent(mine - theirs) if len(mine) == len(theirs) else "-"
@@ -90,13 +92,12 @@ def clinic(source: str, abouts: dict[str, dict]) -> str:
 
 def differences(abouts: dict[str, dict]) -> str:
     """From the classical baseline and from transfer learning, over all settings of a clinic and of all."""
-    places = {**{SOURCES[source].title: [source] for source in SOURCES}, "all": list(SOURCES)}
-    head = ["sees", "family", "method", "minus", *places]
+    head = ["sees", "family", "method", "minus", *PLACES]
     rows = []
     for name in abouts:
         against = ("pixels-fine-tune", "pixels-probe") if METHODS[name].pixels else ("logistic", "head-fine-tune")
         for other in against:
-            cells = [minus(abouts, name, other, sources) for sources in places.values()]
+            cells = [minus(abouts, name, other, sources) for sources in PLACES.values()]
             if cells[-1] != "-":
                 rows.append([*named(name), METHODS[other].title.lower(), *cells])
     return grid(head, rows)
@@ -104,10 +105,8 @@ def differences(abouts: dict[str, dict]) -> str:
 
 def augmentation(abouts: dict[str, dict]) -> str:
     """What CutOut, MixUp and CutMix add to mirrored and shifted pictures."""
-    places = {**{SOURCES[source].title: [source] for source in SOURCES}, "all": list(SOURCES)}
-    known = all(name in abouts for name in ("metamed", "metamed-plain"))
-    cells = [minus(abouts, "metamed", "metamed-plain", sources) if known else "-" for sources in places.values()]
-    return grid(["method", *places], [[METHODS["metamed"].title, *cells]])
+    cells = [minus(abouts, "metamed", "metamed-plain", sources) for sources in PLACES.values()]
+    return grid(["method", *PLACES], [[METHODS["metamed"].title, *cells]])
 
 
 def confidences(abouts: dict[str, dict]) -> str:
