@@ -186,6 +186,14 @@ def test_numbers_with_commas_are_read_where_semicolons_separate_them():
     assert from_csv("a\tb\n1,500\tx\n").values.tolist() == [["1,500", "x"]]
 
 
+def test_spaces_after_commas_blank_lines_and_excels_own_first_line_are_no_part_of_a_table():
+    spaced = from_csv("id, label , size\n1, a, 2.0\n")
+    assert (spaced.names, spaced.values.tolist()) == (["id", "label", "size"], [["1", "a", "2.0"]])
+    for text in ("sep=;\ntext;label\nhi;a\n", "\ntext;label\nhi;a\n"):
+        found = from_csv(text)
+        assert (found.names, found.values.tolist(), found.lines) == (["text", "label"], [["hi", "a"]], [3])
+
+
 def test_rows_without_a_label_are_refused_to_learn_from_and_answered_without_a_verdict(monkeypatch, capsys, tmp_path):
     support = csv(tmp_path / "few.csv", slice(None, None, 9))
     gaps = tmp_path / "gaps.csv"

@@ -79,6 +79,12 @@ def test_molecules_to_train_on_can_be_others_than_those_to_test_on(tox21):
         tox21.apart(1.0)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
+    text = "\ufeffsmiles," + ",".join("ABCD") + "\n" + "".join(f"{one},1,0,1,0\n" for one in SMILES[:8])
+    (tmp_path / "tox21.csv").write_text(text, encoding="utf-8")
+    assert qs.molecule_net("tox21", tmp_path).smiles == SMILES[:8]
+
+
 def test_files_that_are_none_or_not_there_are_told(tmp_path, monkeypatch):
     monkeypatch.delenv("QUICKSTUDY_DATA", raising=False)
     with pytest.raises(ValueError, match="assays are those of tox21, sider, muv; not 'bace'"):
@@ -92,7 +98,10 @@ def test_files_that_are_none_or_not_there_are_told(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"tox21.csv, row 3: A is '2'; needed is 1 \(active\), 0 \(inactive\) or noth"):
         qs.molecule_net("tox21", tmp_path)
     path.write_text("smiles,A,B,C,D\nCCO,1,0\n")
-    with pytest.raises(ValueError, match=r"row 2: C is None; needed is 1"):
+    with pytest.raises(ValueError, match=r"tox21.csv, row 2 has too few or too many values, or no SMILES. Mend it"):
+        qs.molecule_net("tox21", tmp_path)
+    path.write_text("smiles,A\nCCO,1,\n")
+    with pytest.raises(ValueError, match=r"row 2 has too few or too many values"):
         qs.molecule_net("tox21", tmp_path)
     path.write_text("smiles,A,B,C\nCCO,1,0,1\n")
     with pytest.raises(ValueError, match="has 3 assays; the last 3 are tested on, and more are needed"):
@@ -127,6 +136,13 @@ def test_of_fs_mol_only_the_assays_that_are_listed_are_read(tmp_path):
     listed.write_text(json.dumps(lists | {"train": ["CHEMBL9"]}))
     with pytest.raises(FileNotFoundError, match=r"CHEMBL9.jsonl.gz is not there. Unpack FS-Mol's files again"):
         qs.fs_mol(folder, listed)
+    listed.write_text(json.dumps(lists | {"valid": []}))
+    with pytest.raises(FileNotFoundError, match="the lists name no assay of valid. Fetch them again"):
+        qs.fs_mol(folder, listed)
+    cut = tmp_path / "cut.json.gz"
+    cut.write_bytes(gzip.compress(json.dumps(lists).encode())[:-20])
+    with pytest.raises(ValueError, match="cut.json.gz has no lists of train, valid, test"):
+        qs.fs_mol(folder, cut)
     listed.write_text('{"train": []}')
     with pytest.raises(ValueError, match="absent.json has no lists of train, valid, test"):
         qs.fs_mol(folder, listed)
@@ -235,6 +251,9 @@ def test_tasks_that_cannot_be_drawn_are_told(tox21):
         numbered(tox21.train, 1)
     with pytest.raises(ValueError, match="share of balanced tasks from 0 to 1; got 3 assays, 16 queries and 2.0"):
         numbered(tox21.train, balanced=2.0)
+    twice = qs.Assay("twice", torch.arange(40) % 20, torch.arange(40) % 2)
+    with pytest.raises(ValueError, match="assay 'twice' lists a molecule twice, which could be told and asked"):
+        numbered([twice], 4)
     with pytest.raises(ValueError, match="assay 'A-0' has .* active and .* inactive compounds; support sets of 90, w"):
         numbered(tox21.train, 90)
     one = tox21.train[0]

@@ -62,6 +62,17 @@ def test_the_weights_of_mixup_are_beta_distributed():
     assert found.var().item() == pytest.approx(1 / 20, abs=0.002)
 
 
+@pytest.mark.parametrize(("alpha", "own"), [(0.001, 0.99), (0.2, 0.9), (1.0, 0.75)])
+def test_the_smaller_the_alpha_the_less_is_mixed(alpha, own):
+    share = beta(alpha, torch.zeros(100, 100, 1, 1, 1), seeded(0, 1))
+    assert torch.maximum(share, 1 - share).mean().item() == pytest.approx(own, abs=0.01)
+
+
+def test_an_alpha_that_is_not_positive_is_refused():
+    with pytest.raises(ValueError, match="mixup's alpha is positive, and less is mixed the smaller it is; got 0"):
+        mixup(0)
+
+
 def test_augmented_tasks_are_a_function_of_the_seed_and_keep_their_labels():
     plain = qs.FewShot(toy_data(), 3, 2, 4)
     tasks = qs.Augmented(plain, [flip, crop(2), rotate(10), mixup(0.2)])

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from learners import toy_data
 from PIL import Image
 
 import quickstudy as qs
+from quickstudy.data.files import read_image
 from quickstudy.data.folder import image_folder_splits
 from quickstudy.data.sources import glyph_splits, splits
 
@@ -33,6 +35,21 @@ def test_a_text_file_named_png_is_named(folder):
     (folder / "dog" / "9.png").write_text("woof")
     with pytest.raises(ValueError, match=r"dog/9.png is not a readable picture"):
         qs.image_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [(np.full((4, 4), 0.5, np.float32), "fractions"), (np.full((4, 4), 200, np.int32), "only the lowest 8 are in use")],
+)
+def test_grey_levels_that_would_all_be_black_are_refused(tmp_path, levels, told):
+    Image.fromarray(levels).save(tmp_path / "one.tif")
+    with pytest.raises(ValueError, match=f"one.tif is not a readable picture .*{told}.*; save it with 8 bits"):
+        read_image(tmp_path / "one.tif", "one.tif", 4)
+
+
+def test_a_size_that_is_none_is_no_fault_of_the_picture(folder):
+    with pytest.raises(ValueError, match="pictures are resized to at least 1 pixel, not 0"):
+        qs.image_folder(folder, size=0)
 
 
 def test_a_truncated_picture_is_named(folder):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,23 @@ def test_tasks_within_a_group_never_mix_groups():
     drawn = [{groups[c] for c in row.tolist()} for row in episodes.support.classes]
     assert all(len(each) == 1 for each in drawn)
     assert set.union(*drawn) == {"a", "b"}
+
+
+def test_of_groups_of_which_one_alone_is_large_enough_every_class_is_of_that_one():
+    tasks = qs.FewShot(numbered(groups=("a",) * 3 + ("b",) * 5), 4, 1, 1, within_groups=True)
+    assert set(tasks.draw(50, seeded(0, 0))[0].flatten().tolist()) == {3, 4, 5, 6, 7}
+
+
+def test_data_without_a_class_is_refused():
+    with pytest.raises(ValueError, match="2-way tasks need 2 classes; numbered has 0"):
+        qs.FewShot(numbered().keep(lambda _: False), 2, 1, 1)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("origins", [torch.rand(80), torch.arange(80) - 1, torch.arange(80) + 10**11])
+def test_origins_that_are_no_numbers_from_zero_are_refused(origins):
+    with pytest.raises(ValueError, match=r"numbered: origins are whole numbers from 0 to .*; got .* Number them anew"):
+        replace(numbered(), origins=origins)
 
 
 def test_bytes_become_floats_between_zero_and_one():

@@ -1,8 +1,11 @@
 """The medical pictures, in files of the form that the clinics' have."""
 
+import shutil
+from dataclasses import replace
+
 import pytest
 import torch
-from medical_files import breakhis, cells, skin, zipped
+from medical_files import breakhis, cells, picture, skin, zipped
 
 import quickstudy as qs
 from quickstudy.data.medical import SOURCES
@@ -30,6 +33,15 @@ def test_a_lesion_seen_twice_is_one_origin(tmp_path):
     qs.FewShot(found.rare, 3, 2, 2, apart=True).sample(4, torch.Generator())
 
 
+def test_a_picture_that_lies_in_two_folders_is_read_once(tmp_path):
+    folder = skin(tmp_path / "HAM10000")
+    (folder / "HAM10000_metadata.csv").rename(tmp_path / "HAM10000_metadata.csv")
+    once = qs.medical("ham10000", tmp_path, size=16)
+    shutil.copytree(folder / "HAM10000_images_part_1", folder / "ham10000_images_part_1")
+    picture(folder / "__MACOSX" / "._ISIC_0000000.jpg")
+    assert [len(part) for part in qs.medical("ham10000", tmp_path, size=16)] == [len(part) for part in once]
+
+
 def test_cells_of_one_photograph_are_one_origin_and_segmentations_are_no_pictures(tmp_path):
     (tmp_path / "medical").mkdir()
     found = qs.medical("herlev", cells(tmp_path / "medical").parent, size=16)
@@ -54,6 +66,9 @@ def test_what_is_missing_or_broken_is_told(tmp_path, monkeypatch):
         qs.medical("herlev", tmp_path)
     skin(tmp_path, known=4)
     with pytest.raises(ValueError, match=r"HAM10000_metadata.csv tells no class of ISIC_0000004; fetch both again"):
+        qs.medical("ham10000", tmp_path)
+    (tmp_path / "HAM10000_metadata.csv").write_text("image_id\tdx\tlesion_id\n")
+    with pytest.raises(ValueError, match=r"HAM10000_metadata.csv has no column 'dx', separated by commas"):
         qs.medical("ham10000", tmp_path)
     (tmp_path / "HAM10000_metadata.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"HAM10000_metadata.csv tells the classes of HAM10000, and is not in"):
@@ -80,3 +95,5 @@ def test_joined_sources_are_groups_whose_classes_and_origins_stay_their_own(tmp_
     small = qs.LabelledData("small", torch.zeros(2, 3, 4, 4), torch.arange(2), ("a", "b"))
     with pytest.raises(ValueError, match=r"both: examples of shapes .* of which 1 of 2 parts tell origins; all need"):
         qs.joined("both", tumours.rare, small)
+    with pytest.raises(ValueError, match=r"both: examples of shapes and types .*torch.float32.*torch.uint8"):
+        qs.joined("both", tumours.rare, replace(tumours.rare, x=tumours.rare.x.float()))

@@ -180,6 +180,9 @@ def test_a_dataset_of_the_hub_that_is_another_is_refused(folder, monkeypatch):
     hub_of(monkeypatch, {"train": Table({"text": "string", "label": "int64"}, {})})
     with pytest.raises(ValueError, match="a/b train has columns text, label; needed one of pictures, and one of label"):
         qs.mini_imagenet(hub="a/b")
+    hub_of(monkeypatch, {"test": table(folder, files, lambda _: -1, ["a class"])})
+    with pytest.raises(ValueError, match="a/b test has pictures without a label; drop that split, or those rows"):
+        qs.mini_imagenet(hub="a/b")
 
 
 def no_packing(*_):
@@ -257,6 +260,10 @@ def test_a_broken_picture_is_named_and_nothing_half_written_is_left(folder):
             r"images float64 \[3, 84, 84, 3\] and labels",
         ),
         ({"images": np.zeros((3, 3, 84, 84), np.uint8), "labels": [0, 1, 2]}, r"images uint8 \[3, 3, 84, 84\]"),
+        (
+            {"images": np.zeros((3, 84, 84, 3), np.uint8), "labels": [[0], [1], [2]]},
+            r"labels int64 \[3, 1\]; needed uint8 \[N, 84",
+        ),
         ({"images": np.zeros((3, 84, 84, 3), np.uint8), "labels": [0, 1]}, r"labels int64 \[2\]; needed uint8 \[N, 84"),
         ({"images": np.zeros((2, 84, 84, 3), np.uint8), "labels": [0, 1]}, "it has 2 classes, 0 of them among the 3"),
         ({"images": np.zeros((1, 84, 84, 3), np.uint8), "labels": np.array([{}])}, "cannot be read .Object arrays"),

@@ -69,6 +69,12 @@ def test_what_is_no_movielens_is_refused(tmp_path, monkeypatch):
     (folder / "u.data").write_text("1\t9999\t4\t8\n")
     with pytest.raises(ValueError, match=r"but not as MovieLens has them \(KeyError: '9999'\). Unpack them again"):
         qs.movielens(folder)
+    (folder / "u.data").write_text("1\t1\tnan\t8\n")
+    with pytest.raises(ValueError, match=r"but not as MovieLens has them \(ValueError: a rating of nan\)"):
+        qs.movielens(folder)
+    (folder / "u.data").write_text("")
+    with pytest.raises(ValueError, match=r"but not as MovieLens has them \(ValueError: not enough values"):
+        qs.movielens(folder)
 
 
 def test_decades_and_ages_have_a_first_and_a_last():

@@ -103,6 +103,23 @@ def _after_choice(seed: int) -> torch.Generator:
     return generator
 
 
+def test_a_tar_file_that_is_none_is_named(tmp_path):
+    (tmp_path / "other.tar").write_bytes(b"no tar file")
+    with pytest.raises(ValueError, match=r"other.tar is no whole tar file \(.*\). Fetch it again, or put it elsewhere"):
+        tables(tmp_path)
+
+
+def test_a_column_with_gaps_is_told_from_and_not_told():
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    x[::7, 0] = np.nan
+    tasks = qs.TableColumns([Table("gaps", x, np.zeros(200, int))])
+    assert tasks.tables[0][1].tolist() == [1, 2]
+    with pytest.raises(ValueError, match="at least 1 query and 1 column to tell from; got 10 and 0"):
+        qs.TableColumns([Table("gaps", x, np.zeros(200, int))], columns=0)
+
+
 def test_a_table_without_two_classes_of_enough_rows_is_named():
+    with pytest.raises(ValueError, match="2-way tasks need 2 classes; none has 0"):
+        qs.TableRows([toy("none", 2, [3, 5])], shots=3, queries=4)
     with pytest.raises(ValueError, match="2-way tasks need 2 classes; lonely has 1"):
         qs.TableRows([toy("lonely", 2, [30, 5])], shots=3, queries=4)

@@ -1,5 +1,7 @@
 """Labelled texts, and the readers of CLINC150, Banking77 and FewRel."""
 
+import gzip
+
 import pytest
 import text_files as files
 import torch
@@ -73,6 +75,11 @@ def test_broken_files_are_told(tmp_path):
     (folder / "clinc150" / "data_full.json.gz").write_bytes(b"\x1f\x8b no gzip")
     with pytest.raises(ValueError, match=r"data_full.json.gz is not a whole file of text.*Fetch it again"):
         qs.clinc150(folder / "clinc150")
+    whole = bytearray(gzip.compress(bytes(range(256)) * 40))
+    whole[20:60] = b"\xff" * 40
+    (folder / "clinc150" / "data_full.json.gz").write_bytes(whole)
+    with pytest.raises(ValueError, match=r"data_full.json.gz is not a whole file of text.*Fetch it again"):
+        qs.clinc150(folder / "clinc150")
     (folder / "clinc150" / "data_full.json").write_text('{"val": [["a text", "unknown"]]}')
     with pytest.raises(ValueError, match="is not CLINC150's .*class 'unknown' is in no group"):
         qs.clinc150(folder / "clinc150")
@@ -86,3 +93,5 @@ def test_broken_files_are_told(tmp_path):
         qs.fewrel(folder, "web")
     with pytest.raises(ValueError, match="none: there are no texts"):
         qs.LabelledTexts.of("none", {})
+    with pytest.raises(ValueError, match="two: at least 1 text of each class is kept, not 0"):
+        qs.LabelledTexts.of("two", {"a": ["b"], "c": ["d"]}).first(0)

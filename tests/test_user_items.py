@@ -42,6 +42,8 @@ def test_a_column_that_cannot_be_told_is_asked_for(tmp_path):
         read_labelled(several, "texts")
     with pytest.raises(ValueError, match="has no column 'd'; it has a, b, c"):
         read_labelled(several, "texts", column="d")
+    with pytest.raises(ValueError, match="column 'b' was asked for both as the label and as what is learned from"):
+        read_labelled(several, "texts", label="b", column="b")
 
 
 def test_queries_are_rows_lines_or_standard_input(tmp_path, monkeypatch):

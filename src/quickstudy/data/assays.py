@@ -141,6 +141,9 @@ def table(path: Path) -> tuple[list[str], tuple[Assay, ...]]:
     rows = [*of_lines(path, lambda lines: csv.DictReader(lines))]
     if not rows or "smiles" not in rows[0]:
         raise ValueError(f"{path} has no column 'smiles', or no rows. Needed is a row for each molecule.")
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values() or not row["smiles"]:
+            raise ValueError(f"{path}, row {number} has too few or too many values, or no SMILES. Mend it, or drop it.")
     names = [name for name in rows[0] if name not in NO_ASSAY]
     known: dict[str, int] = {}
     numbers = [known.setdefault(row["smiles"], len(known)) for row in rows]
@@ -173,7 +176,7 @@ def of_lines(path: Path, read: Callable[[io.TextIOBase], Iterator]) -> Iterator:
     """
     opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8", newline="") as lines:
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as lines:
             yield from read(lines)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}). Fetch it again.") from None

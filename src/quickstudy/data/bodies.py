@@ -84,7 +84,7 @@ def changed_bodies(
         folder: Where to keep the file; the user's cache folder unless given.
 
     Raises:
-        ValueError: No such robot, or fewer than one body of a part, or two of the others, or no transition.
+        ValueError: No such robot, fewer than two bodies of a part, or fewer than two transitions.
         ImportError: Gymnasium or MuJoCo is not installed.
     """
     if robot not in ROBOTS:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def read_member(archive: ZipFile, name: str) -> bytes:
     """
     try:
         return archive.read(name)
-    except BadZipFile as error:
+    except (BadZipFile, zlib.error) as error:
         raise ValueError(f"{archive.filename} is damaged ({error}). Fetch it again.") from None
 
 
@@ -120,8 +121,10 @@ def read_image(picture: Any, name: str, size: int, mode: str = "L") -> UInt8[Ten
         mode: "L" for one grey channel, "RGB" for three.
 
     Raises:
-        ValueError: Not a picture, a broken one, or one of more than 50 million pixels.
+        ValueError: Not a picture, a broken one, one of more than 50 million pixels, or a size that is none.
     """
+    if size < 1:
+        raise ValueError(f"pictures are resized to at least 1 pixel, not {size}.")
     try:
         with opened_image(picture) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -136,7 +139,11 @@ def read_image(picture: Any, name: str, size: int, mode: str = "L") -> UInt8[Ten
 def as_seen(image: Image.Image) -> Image.Image:
     """A picture turned as its camera says, on white where it is transparent; of 16 bits of grey, the upper 8."""
     image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("its pixels are fractions of what it does not tell; save it with 8 bits of a channel")
     if image.mode.startswith("I"):  # Pillow would take all above 255 for white
+        if 0 < image.getextrema()[1] < 256:
+            raise ValueError("of its 16 bits or more of grey only the lowest 8 are in use; save it with 8 bits")
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")

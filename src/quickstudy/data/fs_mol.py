@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def lists_of(path: Path) -> dict[str, list[str]]:
     try:
         lists = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_text())
         return {part: [str(name) for name in lists[part]] for part in PARTS}
-    except (ValueError, KeyError, TypeError, gzip.BadGzipFile) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} has no lists of {', '.join(PARTS)} ({type(error).__name__}: {error}).") from None
 
 
@@ -63,7 +64,9 @@ def paths(folder: Path, names: Iterable[str] | None) -> list[Path]:
     Raises:
         FileNotFoundError: None, or one that is listed is absent.
     """
-    wanted = sorted(folder.glob(f"*{END}")) if names is None else [folder / f"{name}{END}" for name in sorted(names)]
+    if names is not None and not (names := sorted(names)):
+        raise FileNotFoundError(f"the lists name no assay of {folder.name}. Fetch them again.")
+    wanted = sorted(folder.glob(f"*{END}")) if names is None else [folder / f"{name}{END}" for name in names]
     absent = next((path for path in wanted if not path.is_file()), None)
     if absent or not wanted:
         raise FileNotFoundError(f"{absent or folder / f'*{END}'} is not there. Unpack FS-Mol's files again.")

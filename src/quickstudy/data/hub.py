@@ -38,7 +38,7 @@ def hub_splits(name: str) -> dict[str, HubSplit]:
     Raises:
         ImportError: The library is not installed.
         OSError, ValueError: The library's own, where there is no such dataset, or no network.
-        ValueError: A split without a column of pictures, or without one of labels.
+        ValueError: A split without a column of pictures, or without one of labels, or with pictures that have none.
     """
     try:
         datasets = import_module("datasets")
@@ -56,6 +56,8 @@ def hub_splits(name: str) -> dict[str, HubSplit]:
             )
         y, rows = list(table[labels[0]]), table.cast_column(pictures[0], datasets.Image(decode=False))
         if named:
+            if min(y, default=0) < 0:
+                raise ValueError(f"{name} {split} has pictures without a label; drop that split, or those rows.")
             y = [kinds[named[0]].names[label] for label in y]
         found[split] = HubSplit(f"{name} {split}", y, rows, pictures[0])
     return found

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from quickstudy.contract import require_tensors, whole
 
+HIGHEST = 2**24
+"""Origins are numbered below it: one coin is tossed for each number."""
+
 
 @dataclass(frozen=True)
 class Mapped:
@@ -63,7 +66,8 @@ class LabelledData:
 
     Raises:
         TypeError: Something else than tensors, or labels that are not whole numbers.
-        ValueError: Lengths that do not belong together, a label of no class, or a class name given twice.
+        ValueError: Lengths that do not belong together, a label of no class, origins that are no such numbers, or a
+            class name given twice.
     """
 
     name: str
@@ -76,6 +80,8 @@ class LabelledData:
     def __post_init__(self):
         require_tensors(self.name, x=None if isinstance(self.x, Mapped) else self.x, y=self.y, origins=self.origins)
         object.__setattr__(self, "y", whole(self.y))
+        if self.origins is not None:
+            object.__setattr__(self, "origins", whole(self.origins))
         if self.y.dtype != torch.int64 or self.y.ndim != 1:
             raise TypeError(
                 f"{self.name}: y is {self.y.dtype} of shape {list(self.y.shape)}; each example has one label, a whole "
@@ -87,6 +93,12 @@ class LabelledData:
             raise ValueError(
                 f"{self.name}: {len(self.x)} examples with {labels} labels and {origins} origins, {len(self.classes)} "
                 f"classes with {groups} groups; each example needs one label and origin, each class one group."
+            )
+        told = self.origins if labels else None
+        if told is not None and (told.dtype != torch.int64 or not 0 <= told.min() <= told.max() < HIGHEST):
+            raise ValueError(
+                f"{self.name}: origins are whole numbers from 0 to {HIGHEST - 1:,}; got {told.dtype} from {told.min()} "
+                f"to {told.max()}. Number them anew: origins.unique(return_inverse=True)[1]."
             )
         if labels and not 0 <= self.y.min() <= self.y.max() < len(self.classes):
             raise ValueError(
@@ -215,12 +227,12 @@ def joined(name: str, *parts: LabelledData) -> LabelledData:
     """All classes of several sets of data, each of which is a group, so that tasks can be drawn within one of them.
 
     Raises:
-        ValueError: Examples of different shapes, or origins of some parts alone.
+        ValueError: Examples of different shapes or types, or origins of some parts alone.
     """
-    shapes = {tuple(part.x.shape[1:]) for part in parts}
+    shapes = {(tuple(part.x.shape[1:]), str(part.x.dtype)) for part in parts}
     if len(shapes) > 1 or len({part.origins is None for part in parts}) > 1:
         raise ValueError(
-            f"{name}: examples of shapes {sorted(shapes)}, of which "
+            f"{name}: examples of shapes and types {sorted(shapes)}, of which "
             f"{sum(part.origins is not None for part in parts)} of {len(parts)} parts tell origins; all need the same."
         )
     ways = torch.tensor([0, *(len(part.classes) for part in parts)]).cumsum(0)

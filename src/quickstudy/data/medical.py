@@ -59,7 +59,7 @@ SOURCES: Mapping[str, Source] = {
     "ham10000": Source(
         "HAM10000",
         (("ham10000_224_cap200.zip",), ("HAM10000_images_part_1.zip", "HAM10000_images_part_2.zip"), ("HAM10000",)),
-        (r"(?P<image>ISIC_\d+)\.jpg$",),
+        (r"(?:^|/)(?P<image>ISIC_\d+)\.jpg$",),
         "HAM10000_metadata.csv",
         "https://doi.org/10.7910/DVN/DBW86T",
     ),
@@ -130,8 +130,11 @@ def told(about: Source, folder: Path) -> Callable[[re.Match], tuple[str, str]]:
     path = folder / about.table
     if not path.is_file():
         raise FileNotFoundError(f"{about.table} tells the classes of {about.title}, and is not in {folder}.")
-    with path.open(newline="") as file:
-        rows = {row["image_id"]: (row["dx"], row["lesion_id"]) for row in csv.DictReader(file)}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file)
+        if lacking := {"image_id", "dx", "lesion_id"} - set(table.fieldnames or ()):
+            raise ValueError(f"{path} has no column {min(lacking)!r}, separated by commas. Fetch it again.")
+        rows = {row["image_id"]: (row["dx"], row["lesion_id"]) for row in table}
 
     def diagnosis(match: re.Match) -> tuple[str, str]:
         if match["image"] not in rows:
@@ -144,9 +147,12 @@ def told(about: Source, folder: Path) -> Callable[[re.Match], tuple[str, str]]:
 def read(about: Source, paths: list[Path], size: int) -> LabelledData:
     """All pictures of a source."""
     pictures, labels, origins = [], [], []
-    tell = told(about, paths[0].parent)
+    tell, seen = told(about, paths[0].parent), set()
     for name, content in contents(paths, about.title):
-        if match := next(filter(None, (re.search(picture, name) for picture in about.pictures)), None):
+        file = Path(name).name  # which archives hold twice, in folders whose names differ by capitals
+        match = next(filter(None, (re.search(picture, name) for picture in about.pictures)), None)
+        if match and not (about.table and file in seen):
+            seen.add(file)
             label, origin = tell(match)
             pictures.append(read_image(content(), name, size, "RGB"))
             labels.append(label)

@@ -6,6 +6,7 @@ https://arxiv.org/abs/1606.04080; the split is Ravi & Larochelle's (2017): https
 import csv
 import os
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -122,7 +123,7 @@ def read_list(folder: Path, split: str) -> dict[str, str]:
             f"no {split}.csv in {folder}; looked for {', '.join(map(str, places))}. Fetch Ravi & Larochelle's lists: "
             f"{LISTS}"
         )
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         if not {"filename", "label"} <= set(rows.fieldnames or ()):
             raise ValueError(f"{path} has columns {', '.join(rows.fieldnames or ())}; needed filename and label.")
@@ -143,9 +144,10 @@ def read_arrays(path: Path, split: str) -> Unpacked:
             if not {"images", "labels"} <= set(arrays.files):
                 raise ValueError(f"it holds {', '.join(arrays.files)}")
             images, labels = arrays["images"], arrays["labels"]
-    except (BadZipFile, ValueError) as error:
+    except (BadZipFile, zlib.error, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({error}); needed arrays images and labels, of no objects.") from None
-    if images.dtype != np.uint8 or images.shape != (len(labels), SIZE, SIZE, 3) or labels.dtype.kind not in "iuU":
+    shapes = labels.shape == (len(images),) and images.shape[1:] == (SIZE, SIZE, 3)
+    if images.dtype != np.uint8 or not shapes or labels.dtype.kind not in "iuU":
         raise ValueError(
             f"{path} has images {images.dtype} {list(images.shape)} and labels {labels.dtype} {list(labels.shape)}; "
             f"needed uint8 [N, {SIZE}, {SIZE}, 3], and N WordNet ids or whole numbers."

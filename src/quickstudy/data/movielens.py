@@ -91,17 +91,17 @@ def read(folder: Path, layout: Layout, name: str) -> Ratings:
         users = {fields[0]: [fields[place] for place in layout.user] for fields in people}
         items = {fields[0]: film(fields) for fields in films}
         user_of, item_of = ({key: number for number, key in enumerate(keys)} for keys in (users, items))
-        rows = [(user_of[user], item_of[item], float(value)) for user, item, value, *_ in rated]
+        rows = [(user_of[user], item_of[item], stars(value)) for user, item, value, *_ in rated]
+        groups = [str(sum(int(age) >= begin for begin in AGES)) for _, age, *_ in users.values()]
+        user, item, value = zip(*rows, strict=True)
     except (KeyError, IndexError, ValueError) as error:
         raise ValueError(
             f"{folder} holds {', '.join(layout.files)}, but not as MovieLens has them ({type(error).__name__}: "
             f"{error}). Unpack them again."
         ) from None
-    genders, ages, occupations, zips = zip(*users.values(), strict=True)
-    groups = [str(sum(int(age) >= begin for begin in AGES)) for age in ages]
+    genders, _, occupations, zips = zip(*users.values(), strict=True)
     known = (genders, groups, occupations, [code[:1] for code in zips])  # of users; of their region the first digit
     titles, years, genres = zip(*items.values(), strict=True)
-    user, item, value = zip(*rows, strict=True)
     return Ratings(
         name,
         torch.tensor(user),
@@ -114,6 +114,17 @@ def read(folder: Path, layout: Layout, name: str) -> Ratings:
         titles,
         GENRES,
     )
+
+
+def stars(value: str) -> float:
+    """A rating.
+
+    Raises:
+        ValueError: What is none of 0.5 to 5 stars.
+    """
+    if not 0.5 <= float(value) <= 5:
+        raise ValueError(f"a rating of {value}")
+    return float(value)
 
 
 def lines(path: Path, separator: str, head: bool) -> Iterator[list[str]]:

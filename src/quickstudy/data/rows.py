@@ -16,6 +16,7 @@ LABELS = ("label", "class", "target", "category", "y")
 JSON_LINES = (".jsonl", ".ndjson")
 COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 """A number with a comma for its point."""
+SEPARATOR = re.compile(r"sep=(.)\r?\n")
 
 
 class RowsRead(NamedTuple):
@@ -107,18 +108,22 @@ def read_text(path: str | Path) -> str:
 def from_csv(text: str, delimiter: str | None = None) -> RowsRead:
     """Rows under a line of names; unless told, separated by what of comma, semicolon and tab that line holds most of.
 
-    Where that is the semicolon, numbers may have a comma for their point.
+    Where that is the semicolon, numbers may have a comma for their point. Excel's first line, such as sep=; tells too.
     """
-    first = text.partition("\n")[0]
+    first, skipped = next((line for line in text.splitlines() if line.strip()), ""), 0
+    if told := SEPARATOR.match(text):
+        delimiter, text, skipped = told[1], text[told.end() :], 1
     delimiter = delimiter or max(",;\t", key=first.count)
-    reader, rows, lines, next_line = csv.reader(io.StringIO(text), delimiter=delimiter), [], [], 1
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    rows, lines, next_line = [], [], 1 + skipped
     for row in reader:
         if row:
             rows.append(row)
             lines.append(next_line)
-        next_line = reader.line_num + 1
+        next_line = reader.line_num + 1 + skipped
     if not rows:
         raise ValueError("it is empty")
+    rows[0] = [name.strip() for name in rows[0]]
     for line, row in zip(lines, rows, strict=True):
         if len(row) != len(rows[0]):
             raise ValueError(f"line {line} has {len(row)} values, and there are {len(rows[0])} columns")
@@ -158,13 +163,13 @@ def from_records(records: list[dict[str, Any]], lines: list[int] | None = None) 
 
 def from_parquet(path: Path) -> RowsRead:
     try:
-        from pyarrow import ArrowInvalid
+        from pyarrow import ArrowException
         from pyarrow.parquet import read_table
     except ImportError:
         raise ImportError("Parquet files need pyarrow: pip install 'quickstudy[arrow]'.") from None
     try:
         return from_records(read_table(path).to_pylist())
-    except ArrowInvalid as error:
+    except (ArrowException, OSError) as error:
         raise ValueError(str(error)) from None
 
 
@@ -174,10 +179,12 @@ def label_column(rows: RowsRead, asked: str | None, path: str | Path, content: s
     It is not the column of content, where that is known.
 
     Raises:
-        ValueError: No column of that name, or no other column beside it.
+        ValueError: No column of that name, the column of content, or no other column beside it.
     """
     if asked is not None and asked not in rows.names:
         raise ValueError(f"{path} has no column {asked!r}; it has {', '.join(rows.names)}.")
+    if asked is not None and asked == content:
+        raise ValueError(f"{path}: column {asked!r} was asked for both as the label and as what is learned from.")
     if len(rows.names) < 2:
         raise ValueError(f"{path} has one column, {rows.names[0]!r}; needed one of labels and others to learn from.")
     others = [name for name in rows.names if name != content]

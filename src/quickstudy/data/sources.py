@@ -52,6 +52,8 @@ def splits(
         return omniglot(data_dir, split="lake" if source == "omniglot-lake" else "vinyals")
     if source.endswith(".arrow"):
         data = arrow_data(source)
+        if len(data.x.shape) != 4:
+            raise ValueError(f"{source} holds examples of shape {list(data.x.shape[1:])}; needed pictures, [C, H, W].")
         check_form(source, (data.x.shape[1], data.x.shape[2]), size, channels)
         return named_splits(data.split(0.6, 0.2, 0.2), Path(source).stem)
     if not Path(source).is_dir():

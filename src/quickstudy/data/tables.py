@@ -73,11 +73,15 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
         if path.name in wanted:
             yield path.name.removesuffix(SUFFIX), path.read_bytes()
     for path in sorted(folder.rglob("*.tar")):
-        with tarfile.open(path) as archive:
-            for member in archive:
-                file = archive.extractfile(member) if Path(member.name).name in wanted else None
-                if file is not None:
-                    yield Path(member.name).name.removesuffix(SUFFIX), file.read()
+        try:
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    file = archive.extractfile(member) if Path(member.name).name in wanted else None
+                    if file is not None:
+                        yield Path(member.name).name.removesuffix(SUFFIX), file.read()
+        except tarfile.TarError as error:
+            said = str(error).partition(":")[0]  # what each kind of compression has to say would follow
+            raise ValueError(f"{path} is no whole tar file ({said}). Fetch it again, or put it elsewhere.") from None
 
 
 def read_table(name: str, compressed: bytes) -> Table:

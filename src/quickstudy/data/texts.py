@@ -1,6 +1,7 @@
 """Labelled texts, and the files of text that they are read from."""
 
 import gzip
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,7 +62,9 @@ class LabelledTexts:
         return cls(texts, LabelledData(name, torch.arange(len(texts)), y, classes, belongs), tuple(outside))
 
     def first(self, count: int) -> "LabelledTexts":
-        """The first so many texts of each class, or all where a class has fewer."""
+        """The first so many texts of each class, at least 1, or all where a class has fewer."""
+        if count < 1:
+            raise ValueError(f"{self.rows.name}: at least 1 text of each class is kept, not {count}.")
         table, counts = self.rows.table, self.rows.counts.clamp(max=count).tolist()
         kept = torch.cat([row[:most] for row, most in zip(table, counts, strict=True)])
         return replace(self, rows=replace(self.rows, x=self.rows.examples(kept), y=self.rows.y[kept]))
@@ -98,7 +101,7 @@ def text_file(data_dir: str | Path | None, places: Sequence[str], name: str, sou
             try:
                 content = path.read_bytes()
                 return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-            except (OSError, EOFError, UnicodeDecodeError) as error:
+            except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
                 raise ValueError(f"{path} is not a whole file of text ({error}). Fetch it again.") from None
     raise FileNotFoundError(
         f"{name} is not in {folder or 'any folder, as none was named'}. Fetch it from {source} and name the folder "

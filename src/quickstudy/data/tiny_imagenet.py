@@ -23,7 +23,7 @@ PLACES = [
     for folder in ("", "tiny-imagenet/")
     for name in (ZIP, "tiny_imagenet_200x120.zip", "tiny-imagenet-200")
 ]
-PICTURE = re.compile(r"(n\d{8})_(\d+)\.JPEG$")
+PICTURE = re.compile(r"(?:^|/)(n\d{8})_(\d+)\.JPEG$")
 SPLITS = {  # split: {category: its classes}, by WordNet id; tieredImageNet has 123 of the 200 classes
     "train": {
         "n01726692": "n01742172",

@@ -33,7 +33,7 @@ class AssayTasks:
         balanced: The share of tasks that have as many actives as inactives.
 
     Raises:
-        ValueError: No assays, an assay with too few compounds of a class, or numbers that make no sense.
+        ValueError: No assays, an assay with too few compounds of a class or one twice, or numbers that make no sense.
 
     Example:
         >>> assay = Assay("kinase", torch.arange(40), torch.arange(40) % 4 // 3)
@@ -60,6 +60,8 @@ class AssayTasks:
             )
         self._members = [tuple(one.molecules[one.active == label] for label in (0, 1)) for one in assays]
         for one, members in zip(assays, self._members, strict=True):
+            if len(one.molecules.unique()) < len(one.molecules):
+                raise ValueError(f"assay {one.name!r} lists a molecule twice, which could be told and asked. Drop one.")
             counts = [len(some) for some in members]
             if min(counts) < 2 or sum(count // 2 for count in counts) < self.size[1]:
                 raise ValueError(
@@ -83,7 +85,8 @@ class AssayTasks:
 
         Args:
             draws: Support sets of each assay; fewer are the first of more.
-            most: Queries of a task; of more, so many random ones are asked for, by which no score is biased.
+            most: Queries of a task; of more, so many random ones are asked for. That biases no accuracy, likelihood or
+                area under the ROC curve, but average precision upwards, the more the fewer of them are active.
             seed: Of the list.
         """
         batches = []

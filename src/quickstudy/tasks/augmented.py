@@ -35,7 +35,7 @@ class Augmented:
 
     def __init__(self, tasks: FewShot, augmentations: "Sequence[Augmentation | ByLibrary]"):
         self.tasks, self.augmentations = tasks, tuple(augmentations)
-        self.early = not any(isinstance(one, ByLibrary) for one in self.augmentations)
+        self.early = getattr(tasks, "early", True) and not any(isinstance(one, ByLibrary) for one in self.augmentations)
         """Whether batches may be drawn in a thread: not where they take the random numbers of the whole process."""
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
@@ -149,7 +149,12 @@ def mixup(alpha: int | float) -> Augmentation:
 
     m is drawn from Beta(alpha, alpha) and at least 1/2, and the label stays that of the larger part, where the paper
     mixes labels too: a task's labels are whole numbers. https://arxiv.org/abs/1710.09412
+
+    Raises:
+        ValueError: An alpha that is not positive; the smaller it is, the less is mixed.
     """
+    if not alpha > 0:
+        raise ValueError(f"mixup's alpha is positive, and less is mixed the smaller it is; got {alpha}.")
 
     def mix(x: Images, generator: torch.Generator) -> Images:
         other = x.gather(1, _random(x, generator).argsort(1)[..., None, None, None].expand_as(x))
@@ -162,10 +167,11 @@ def mixup(alpha: int | float) -> Augmentation:
 
 def beta(alpha: int | float, x: Images, generator: torch.Generator) -> Float[Tensor, "task example"]:
     """Draws from Beta(alpha, alpha), one for each image."""
-    shape = torch.full((2, *x.shape[:2]), float(alpha))
-    gammas = torch._standard_gamma(shape, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
-    first, second = gammas.clamp(min=1e-30)
-    return (first / (first + second)).to(x.device, x.dtype)
+    shape = torch.full((2, *x.shape[:2]), alpha + 1.0)
+    larger = torch._standard_gamma(shape, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
+    uniform = 1 - torch.rand(shape.shape, generator=generator)
+    first, second = larger.log() + uniform.log() / alpha  # of gammas of alpha, which are too small for a float
+    return (first - second).sigmoid().to(x.device, x.dtype)
 
 
 def _random(x: Images, generator: torch.Generator) -> Float[Tensor, "task example"]:

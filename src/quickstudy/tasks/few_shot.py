@@ -56,6 +56,7 @@ class FewShot:
         self.queries = index(queries)
         if queries < 1:
             raise ValueError(f"a task needs at least 1 query per class, not {queries}.")
+        self.pools = self._pools(within_groups)
         needed = self.shots[1] + queries
         fewest = int(data.counts.argmin())
         if data.counts[fewest] < needed:
@@ -64,7 +65,6 @@ class FewShot:
                 f"{data.classes[fewest]!r} of {data.name} has {int(data.counts[fewest])}. "
                 f"Lower shots or queries, or leave such classes out."
             )
-        self.pools = self._pools(within_groups)
         self._weights = torch.tensor([float(len(pool)) for pool in self.pools])
         if apart:  # of every class by itself
             draw_apart(
@@ -113,7 +113,7 @@ class FewShot:
 
     def _classes(self, tasks: int, ways: int, generator: torch.Generator) -> Int[Tensor, "task way"]:
         if len(self.pools) == 1:
-            return distinct(torch.full([tasks], len(self.pools[0])), ways, generator)
+            return self.pools[0][distinct(torch.full([tasks], len(self.pools[0])), ways, generator)]
         chosen = torch.multinomial(self._weights, tasks, replacement=True, generator=generator)
         sizes = torch.tensor([len(pool) for pool in self.pools])
         members = torch.nn.utils.rnn.pad_sequence(self.pools, batch_first=True)

@@ -28,11 +28,13 @@ class TableColumns:
         columns: The most columns to tell the target from; their number and they themselves are drawn for every batch.
 
     Raises:
-        ValueError: No table with a column of numbers, another column beside it, and enough rows.
+        ValueError: No table with a column of numbers, another column beside it, and enough rows; or no query or column.
     """
 
     def __init__(self, tables: Sequence[Table], rows: Range = (3, 30), queries: int = 10, columns: int = 10):
         self.rows, self.queries, self.columns = bounds("rows", rows, 2), queries, columns
+        if queries < 1 or columns < 1:
+            raise ValueError(f"a task needs at least 1 query and 1 column to tell from; got {queries} and {columns}.")
         needed = self.rows[1] + queries
         long = [table for table in tables if len(table.x) >= needed and table.x.shape[1] > 1]
         self.tables = [(table.x, numbers) for table in long if len(numbers := numbers_of(table.x))]
@@ -65,6 +67,7 @@ def encoded_task(x: np.ndarray, y: np.ndarray, rows: int) -> tuple[torch.Tensor,
 
 
 def numbers_of(x: np.ndarray) -> Int[np.ndarray, " column"]:
-    """Which columns hold numbers that differ, and no codes."""
+    """Which columns hold numbers that differ, no codes, and have no gaps."""
     counts = [np.unique(column, return_counts=True)[1] for column in x.T]
-    return np.array([i for i, c in enumerate(counts) if len(c) >= DISTINCT and c.max() <= len(x) / 5], dtype=int)
+    differ = [len(c) >= DISTINCT and c.max() <= len(x) / 5 for c in counts]
+    return np.flatnonzero(differ & ~np.isnan(x).any(0))
