@@ -41,6 +41,17 @@ def test_labels_of_any_integer_type_are_taken_for_whole_numbers(dtype):
 
 
 @pytest.mark.usefixtures("unchecked")
+def test_what_is_no_example_may_have_any_label_and_a_mask_may_be_of_numbers():
+    labels, mask = torch.tensor([[0, 1, -1], [1, -100, 7]]), torch.tensor([[1, 1, 0], [1, 0, 0]])
+    examples = qs.Examples(X, labels, ways=2, classes=labels, mask=mask)
+    assert torch.equal(examples.mask, mask == 1)
+    assert examples.y.tolist() == [[0, 1, 0], [1, 0, 0]]
+    for wrong in ({"mask": mask.float()}, {"classes": labels.float()}):
+        with pytest.raises(TypeError, match=r"is torch.float32; class ids are whole numbers, and a mask true or false"):
+            qs.Examples(X, labels.clamp(0, 1), ways=2, **wrong)
+
+
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("part", ["x", "y", "classes", "mask"])
 def test_examples_that_are_no_tensors_are_refused(part):
     labels = torch.zeros(2, 3, dtype=torch.long)

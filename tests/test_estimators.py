@@ -320,6 +320,55 @@ def test_later_labels_are_of_the_kind_of_the_first():
     assert few.classes_.tolist() == [0, 1, 2]
 
 
+def test_more_examples_that_fail_leave_what_was_learned_alone():
+    x, y = few()
+    names = np.array(["c", "d", "e", "f"])[y]
+    torch.manual_seed(0)
+    one = qs.FewShotClassifier(qs.MAML(mlp(x.shape[1], 3), inner_lr=0.1)).fit(x[y < 3], names[y < 3])
+    before = one.predict_proba(x)
+    with pytest.raises(ValueError, match="built for 3 classes, and there are 4"):
+        one.partial_fit(x[:1], ["a"])
+    assert one.classes_.tolist() == ["c", "d", "e"]
+    np.testing.assert_array_equal(one.predict_proba(x), before)
+    new = qs.FewShotClassifier("table")
+    with pytest.raises(ValueError, match="all examples are of one class"):
+        new.partial_fit(x[:2], ["a", "a"])
+    with pytest.raises(NotFittedError):
+        new.predict(x)
+    assert new.partial_fit(x, names).classes_.tolist() == sorted(set(names))
+
+
+def test_bytes_are_fractions_of_255_as_labelled_data_has_them():
+    x = np.random.default_rng(0).integers(0, 256, (30, 4), dtype=np.uint8)
+    y = np.arange(30) % 3
+    one, other = (qs.FewShotClassifier(qs.PrototypicalNetwork(nn.Identity())) for _ in range(2))
+    found = one.fit(x, y).predict_proba(x)
+    np.testing.assert_array_equal(found, other.fit(np.float32(x) / 255, y).predict_proba(np.float32(x) / 255))
+
+
+def test_a_learner_whose_weights_are_elsewhere_or_of_another_type_is_refused():
+    for wrong, said in (
+        (qs.PrototypicalNetwork(mlp(2, 4)).double(), "torch.float64 on cpu"),
+        (qs.PrototypicalNetwork(mlp(2, 4)).to("meta"), "torch.float32 on meta"),
+    ):
+        with pytest.raises(ValueError, match=f"has weights of {said}, .*; pass learner.cpu\\(\\).float\\(\\)"):
+            qs.FewShotClassifier(wrong).fit(np.zeros((4, 2)), [0, 0, 1, 1])
+
+
+def test_a_learner_of_numbers_is_no_classifier_nor_one_of_classes_a_regressor():
+    x = np.random.default_rng(0).random((6, 2))
+    with pytest.raises(ValueError, match="this R2D2 tells numbers, and here are classes to be told apart"):
+        qs.FewShotClassifier(qs.R2D2(mlp(2, 4), likelihood=qs.gaussian)).fit(x, [0, 1] * 3)
+    with pytest.raises(TypeError, match="this R2D2 tells classes; take FewShotClassifier"):
+        qs.FewShotRegressor(qs.R2D2(mlp(2, 4))).fit(x, x[:, 0])
+
+
+def test_a_frame_may_hold_categories_beside_flags_and_numbers_with_gaps():
+    frame = pd.DataFrame({"name": pd.Categorical(list("xyxy")), "flag": [True, False] * 2})
+    frame["count"] = pd.array([1, None, 1, 2], dtype="Int64")
+    assert qs.FewShotClassifier("table").fit(frame, list("abab")).predict(frame).tolist() == list("abab")
+
+
 def test_of_a_frame_with_several_columns_no_text_is_chosen():
     texts = pd.DataFrame({"subject": ["hello", "hello"], "body": ["I lost my card", "what is a dollar in euros"]})
     with pytest.raises(ValueError, match="texts stand in one column; of subject, body, pass the one of them"):

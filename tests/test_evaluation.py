@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -112,6 +113,19 @@ def test_one_episode_has_no_interval():
         qs.interval(torch.tensor([0.5]))
     with pytest.raises(ValueError, match="at least 2 episodes, not 1"):
         qs.evaluate(learner("protonet"), tasks_for("protonet"), episodes=1)
+
+
+def test_a_task_without_a_query_is_refused():
+    episodes = episodes_for("protonet", tasks=2)
+    mask = torch.arange(episodes.query.y.shape[1]) >= torch.tensor([[0], [10**6]])
+    with pytest.raises(ValueError, match="a task has no query: its mask is false for all of them"):
+        qs.evaluate(learner("protonet"), [qs.Episodes(episodes.support, replace(episodes.query, mask=mask))])
+
+
+def test_a_comparison_on_too_few_episodes_is_refused_before_anything_is_trained():
+    for few in ({"episodes": 1}, {"shot_episodes": 1}):
+        with pytest.raises(ValueError, match="an interval needs at least 2 episodes; got"):
+            qs.compare({}, tasks_for("protonet"), {}, steps=1, **few)
 
 
 def test_answers_that_are_no_numbers_are_wrong_and_told():

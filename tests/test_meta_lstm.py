@@ -136,6 +136,11 @@ def test_a_network_with_running_statistics_is_refused():
         qs.MetaLSTM(conv_net("running"))
 
 
+def test_a_step_size_that_no_gate_can_have_is_refused():
+    with pytest.raises(ValueError, match="inner_lr is what an input gate is open by, between 0 and 1; got 1.0"):
+        qs.MetaLSTM(nn.Linear(2, 2), inner_lr=1.0)
+
+
 def test_a_weight_may_be_a_single_number():
     class Scaled(nn.Module):
         def __init__(self):

@@ -17,6 +17,12 @@ from quickstudy.training import KEPT
 X, Y = load_wine(return_X_y=True)
 
 
+class Standing(nn.Identity):
+    """What is seen of an example is itself."""
+
+    out_features = 13
+
+
 def saved(tmp_path, one=None, x=X, y=Y, **again) -> tuple[qs.FewShotClassifier, qs.FewShotClassifier]:
     before = (one or qs.FewShotClassifier()).fit(x[::9], y[::9])
     qs.save_task(before, tmp_path / "task.safetensors")
@@ -97,6 +103,9 @@ def test_a_file_says_whether_it_holds_examples(tmp_path):
         (qs.MatchingNetwork(nn.Identity()), slice(None, None, 9), True),
         (qs.PrototypicalNetwork(nn.Identity()), [0, 60, 140], True),  # the mean of one is that one
         (qs.MAML(mlp(13, 3), inner_lr=0.1), slice(None, None, 9), False),
+        (qs.SNAIL(Standing(), ways=3, shots=7), slice(None, None, 9), True),  # beside their labels
+        (qs.LinearProbe(Standing(), classes=3), slice(None, None, 9), False),
+        (qs.LinearProbe(Standing(), classes=3), [0, 60, 140], True),  # as centres, by which strangers are told
     ):
         qs.save_task(qs.FewShotClassifier(learner_).fit(X[examples], Y[examples]), tmp_path / "task.safetensors")
         assert load_tensors(tmp_path / "task.safetensors")[1]["holds_examples"] == holds

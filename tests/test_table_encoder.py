@@ -10,6 +10,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from quickstudy.encoders.table import FARTHEST, TableEncoder, labels_of, meant, strays
 from quickstudy.encoders.wrong_item import WrongItem
+from quickstudy.numbers_told import finite
 
 
 def numbers(rows: int, seed: int = 0) -> np.ndarray:
@@ -65,6 +66,13 @@ def test_a_text_that_stands_for_no_number_is_missing_among_numbers_and_a_categor
     assert torch.equal(TableEncoder.fit(text)(text), encoder(plain))
     assert torch.equal(encoder(text[2:]), encoder(plain[2:]))
     assert TableEncoder.fit(np.array([["red"], [gap]], dtype=object)).columns[0].levels == sorted([gap, "red"])
+
+
+def test_codes_with_an_underscore_are_no_numbers():
+    encoder = TableEncoder.fit(np.array([["1_2"], ["3_4"], ["1_2"]], dtype=object))
+    assert encoder.columns[0].levels == ["1_2", "3_4"]
+    assert meant("1_2") == "1_2"
+    assert not finite("1_2")
 
 
 def test_what_is_no_number_is_a_category_and_infinity_is_refused():

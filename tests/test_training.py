@@ -203,6 +203,30 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_seed_and_checkpo
     assert one.w.isfinite()
 
 
+class Spoilt(qs.PrototypicalNetwork):
+    """Its loss is a number, and its gradient is none, in the middle of training."""
+
+    def loss(self, episodes):
+        own = super().loss(episodes)
+        nothing = sum((0 * p).square().sum() for p in self.parameters())
+        return own + nothing.sqrt() if self.progress == 0.5 else own
+
+
+@pytest.mark.parametrize("clip", [10.0, None])
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_taken(clip, tmp_path):
+    one = Spoilt(mlp(256, 8))
+    with pytest.raises(FloatingPointError, match=r"the norm of the gradient is nan at step 3 .*last.safetensors"):
+        list(qs.train(one, tasks_for("protonet"), steps=4, batch=2, clip=clip, out=tmp_path, checkpoint_seconds=0.0))
+    assert all(p.isfinite().all() for p in one.parameters())
+    assert all(t.isfinite().all() for t in load_tensors(tmp_path / "last.safetensors")[0].values())
+
+
+def test_validation_that_cannot_be_is_refused_before_training():
+    for wrong in ({"every": 0}, {"episodes": 1}):
+        with pytest.raises(ValueError, match=r"at least 1, on at least 2 tasks; got every=\d+, episodes=\d+"):
+            qs.Validation(tasks_for("protonet"), **wrong)
+
+
 def test_gradients_are_clipped():
     for clip, expected in ((0.5, 0.5), (None, 1.0)):
         one = Explodes()
@@ -217,6 +241,34 @@ def test_a_checkpoint_of_another_method_or_seed_is_refused(tmp_path):
         run("maml", 2, tmp_path, resume=True)
     with pytest.raises(ValueError, match="run with seed 0 or another schedule"):
         run("protonet", 2, tmp_path, resume=True, seed=1)
+
+
+def test_a_run_goes_on_by_the_settings_it_was_begun_with(tmp_path):
+    run("protonet", 4, tmp_path, stop=2)
+    with pytest.raises(ValueError, match="is of a run with steps 4, not 6; resume with its own"):  # the schedule's
+        run("protonet", 6, tmp_path, resume=True)
+    with pytest.raises(ValueError, match="is of a run with batch 4, not 2"):
+        run("protonet", 4, tmp_path, resume=True, batch=2)
+    before = learner("protonet")
+    adam = torch.optim.Adam(before.parameters(), lr=0.5)
+    kept = {name: value.clone() for name, value in before.state_dict().items()}
+    with pytest.raises(ValueError, match=r"is of a run with step sizes \[0.01\], not \[0.5\]"):
+        qs.train(
+            before, tasks_for("protonet"), steps=4, batch=4, optimizer=adam, scheduler=cosine(adam, 4), out=tmp_path,
+            resume=True,
+        )  # fmt: skip
+    assert all(torch.equal(value, kept[name]) for name, value in before.state_dict().items())
+
+
+def test_a_run_without_a_schedule_may_end_later_or_where_it_stands(tmp_path):
+    def trained(steps):
+        return qs.train(learner("protonet"), tasks_for("protonet"), steps=steps, batch=2, out=tmp_path, resume=True)
+
+    first = trained(400)
+    next(first)
+    first.close()
+    assert [p.step for p in trained(1)] == [1]  # of so many steps no row of the curve was written yet
+    assert [p.step for p in trained(3)] == [2, 3]
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():

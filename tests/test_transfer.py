@@ -71,7 +71,7 @@ def test_pre_training_takes_the_mean_over_the_examples_of_a_task_that_exist(name
     there = torch.ones(query.y.shape, dtype=torch.bool)
     there[0, 5:], there[2, ::2] = False, False  # some tasks have fewer queries, and anything may lie in their place
     x = query.x.where(there.view(*there.shape, *[1] * (query.x.ndim - 2)), 100.0)
-    ragged = replace(query, x=x, classes=query.classes.where(there, 0), mask=there)
+    ragged = replace(query, x=x, classes=query.classes.where(there, -100), mask=there)
     nats = []
     for t, exists in enumerate(there):
         shown = torch.cat([support.x[t], query.x[t, exists]])
@@ -92,8 +92,32 @@ def test_pre_training_without_true_classes_is_refused():
 
 def test_more_training_classes_than_it_was_built_for_are_refused():
     probe = qs.LinearProbe(mlp(256, 16), classes=2)
-    with pytest.raises(ValueError, match=r"beyond the 2 training classes.*classes=len"):
+    with pytest.raises(ValueError, match=r"class id \d is none of the 2 training classes.*classes=len"):
         probe.loss(episodes_for("linear-probe", tasks=8))
+
+
+def test_a_class_id_below_zero_is_refused():
+    episodes = episodes_for("linear-probe")
+    wrong = replace(episodes.query, classes=torch.full_like(episodes.query.classes, -100))
+    with pytest.raises(ValueError, match="class id -100 is none of the 6 training classes"):
+        qs.LinearProbe(mlp(256, 16), classes=6).loss(qs.Episodes(episodes.support, wrong))
+
+
+@pytest.mark.parametrize("name", ["maml", "anil", "boil", "proto-maml"])
+def test_a_setting_of_training_that_is_chosen_is_evaluated_with_where_no_other_was_given(name):
+    one, tasks = learner(name), qs.FewShot(toy(), 3, 2, 4)
+    accuracies = {}
+    for one.inner_steps in (0, 5):
+        accuracies[one.inner_steps] = qs.evaluate(one, tasks, episodes=20).scores["log_likelihood"]
+    assert not torch.equal(*accuracies.values())
+
+
+def test_a_setting_that_changes_no_answer_is_not_chosen_among():
+    one, tasks = learner("maml"), qs.FewShot(toy(), 3, 2, 4)
+    one.test_inner_lr, before = 0.1, one.inner_lr
+    with pytest.raises(ValueError, match="this MAML answers alike whatever its inner_lr.*such as test_inner_lr"):
+        qs.tune(one, tasks, {"inner_lr": [7.0, 8.0]}, episodes=4)
+    assert one.inner_lr == before
 
 
 def test_a_step_size_is_chosen_on_validation_tasks():

@@ -153,7 +153,12 @@ def compare(
         lr: Step size of Adam at the first step; it falls to zero along a cosine.
         settings: Whatever else the results should say was asked for.
         watch: Is given each learner's name and training progress, and passes the progress on: for a progress bar.
+
+    Raises:
+        ValueError: Fewer than 2 test episodes; and see `train`.
     """
+    if min(episodes, shot_episodes) < 2:
+        raise ValueError(f"an interval needs at least 2 episodes; got {episodes}, and by shots {shot_episodes}.")
     entries = {}
     strip = {test: next(episode_list(test_tasks, 3, seed)) for test, test_tasks in tests.items()}
     for name, learner in learners.items():

@@ -76,8 +76,8 @@ class Examples:
         mask: True where an example exists; None where all do. Ragged tasks are padded, and say so here.
 
     Raises:
-        TypeError: Something else than tensors; or labels that are not whole numbers in classification, or not floats in
-            regression.
+        TypeError: Something else than tensors; labels that are not whole numbers in classification, or not floats in
+            regression; or class ids or a mask of floats.
         ValueError: Shapes that do not belong together, or labels outside [0, ways).
 
     Example:
@@ -98,12 +98,19 @@ class Examples:
             object.__setattr__(self, "y", whole(self.y))
         if self.classes is not None:
             object.__setattr__(self, "classes", whole(self.classes))
+        for name, tensor in (("classes", self.classes), ("mask", self.mask)):
+            if tensor is not None and tensor.is_floating_point():
+                raise TypeError(f"{name} is {tensor.dtype}; class ids are whole numbers, and a mask true or false.")
         for name, tensor in (("y", self.y), ("classes", self.classes), ("mask", self.mask)):
             if tensor is not None and tensor.shape[:2] != self.x.shape[:2]:
                 raise ValueError(
                     f"{name} has shape {list(tensor.shape)}, but x has {list(self.x.shape)}: both begin with "
                     f"[tasks, examples]. For one task, add a leading axis with x[None], y[None]."
                 )
+        if self.mask is not None:
+            object.__setattr__(self, "mask", self.mask.bool())
+            if self.ways is not None and self.y.ndim == 2:  # what is no example may have any label
+                object.__setattr__(self, "y", self.y.where(self.mask, 0))
         if self.ways is None:
             if not self.y.is_floating_point() or self.y.ndim < 3:
                 raise TypeError(

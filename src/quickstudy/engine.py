@@ -198,13 +198,15 @@ def undivided(learner: MetaLearner) -> Literal["team", "whole"] | None:
 
     Returns:
         "whole" where random numbers are drawn, by layers, a loss or for the order of a sequence, or where layers move
-        running averages by themselves: one thread computes all;
+        running averages by themselves, or do so on a GPU, whose one thread goes backwards for all: one thread computes
+        all;
         "team" where the statistics of batches are summed over threads, each of which computes its share at once.
     """
     coupled = [m for m in learner.modules() if m.training and getattr(m, "running_mean", None) is not None]
     drops = any(learner.get_submodule(name).training for name in dropping(learner))
     draws = any(m.training and (m.sequential or m.stochastic) for m in learner.modules() if isinstance(m, MetaLearner))
-    if drops or draws or any(not isinstance(m, BatchNorm) for m in coupled):
+    on_gpu = any(buffer.is_cuda for m in coupled for buffer in m.buffers(recurse=False))
+    if drops or draws or on_gpu or any(not isinstance(m, BatchNorm) for m in coupled):
         return "whole"
     return "team" if coupled else None
 

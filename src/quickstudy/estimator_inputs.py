@@ -27,15 +27,18 @@ def checked(estimator: BaseEstimator, kind: str, X: Any, **how: Any) -> Any:
 
     Args:
         estimator: Whose examples they are.
-        kind: Of `Inputs`; lists of pictures, texts and molecules are no arrays, and pass as lists.
+        kind: Of `Inputs`; lists of pictures, texts and molecules are no arrays, and pass as lists. Arrays of bytes
+            become floats in [0, 1].
         X: The examples.
         how: For `validate_data`.
     """
     if kind not in ("rows", "arrays"):
         return listed(X, kind, how.get("y"))
     types = X.dtypes if kind == "rows" and getattr(X, "ndim", 0) == 2 and hasattr(X, "dtypes") else ()
-    if any(getattr(one, "kind", None) in ("m", "M") for one in types):
-        X = X.astype(object)  # dates and numbers have no type in common
+    if any(getattr(one, "kind", None) in ("m", "M") or hasattr(one, "categories") for one in types):
+        X = X.astype(object)  # dates or names, and numbers, have no type in common
+    if kind == "arrays" and str(getattr(X, "dtype", "")).endswith("uint8"):
+        X = np.asarray(X, dtype=np.float32) / 255  # as labelled data has it
     return validate_data(
         estimator,
         X,

@@ -16,7 +16,7 @@ from quickstudy.contract import Examples
 from quickstudy.estimator_inputs import check_classes, check_room, checked, parts, told_of_gaps
 from quickstudy.more_examples import Curve, more_examples
 from quickstudy.none_of_these import predicted_and_seen
-from quickstudy.ready import opened
+from quickstudy.ready import Ready, opened
 from quickstudy.scores import tempered
 from quickstudy.tensors import known, widest
 
@@ -86,14 +86,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             ValueError: Labels of another number than examples, a single class, or more than the learner was built for;
                 more examples than there is memory for; or a learner of numbers.
         """
-        self.ready_ = opened(self.learner)
-        X, y = checked(self, self.ready_.inputs.kind, X, y=y, reset=True)
+        ready = opened(self.learner)
+        X, y = checked(self, ready.inputs.kind, X, y=y, reset=True)
         check_classes(y)
-        self.classes_, numbers = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"there is nothing to tell apart: all examples are of one class, {self.classes_[0]}.")
-        self.encode_ = self.ready_.inputs.fit(X)
-        return self._adapt(self.encode_(X), torch.as_tensor(numbers))
+        classes, numbers = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"there is nothing to tell apart: all examples are of one class, {classes[0]}.")
+        encode = ready.inputs.fit(X)
+        self._adapt(ready, encode(X), torch.as_tensor(numbers), classes)
+        self.encode_ = encode
+        return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> "FewShotClassifier":
         """Learns from more examples beside those it has, of the same classes or of others; the first call is a fit.
@@ -107,7 +109,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: See `fit`; or labels of another kind, or it was loaded from a file, which holds no examples.
         """
-        if not hasattr(self, "classes_"):
+        if not hasattr(self, "memory_"):
             return self.fit(X, y)
         if self.support_ is None:
             raise ValueError(
@@ -119,19 +121,20 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"labels so far are such as {self.classes_[0]}; {y[0]} is of another kind.")
         before, numbers = self.support_
         labels = np.concatenate([self.classes_[numbers.numpy()], y])
-        self.classes_, numbers = np.unique(labels, return_inverse=True)
-        return self._adapt(torch.cat([before, self.encode_(X)]), torch.as_tensor(numbers))
-
-    def _adapt(self, x: Tensor, numbers: Tensor) -> "FewShotClassifier":
-        learner, classes = self.ready_.learner, len(self.classes_)
-        check_room(learner, x)
-        self.calibration_ = self.ready_.calibration(classes, len(x) / classes)
-        self.support_, self.own_ = (x, numbers), None
-        with torch.no_grad():
-            self.memory_ = learner.adapt(Examples(x[None], numbers[None], widest(learner, x[:1], classes)))
-        if self.calibration_ is not None:
-            self.own()  # the temperature is theirs too
+        classes, numbers = np.unique(labels, return_inverse=True)
+        self._adapt(self.ready_, torch.cat([before, self.encode_(X)]), torch.as_tensor(numbers), classes)
         return self
+
+    def _adapt(self, ready: Ready, x: Tensor, numbers: Tensor, classes: np.ndarray) -> None:
+        """Learns the examples; what fails changes nothing."""
+        learner, ways = ready.learner, len(classes)
+        check_room(learner, x)
+        with torch.no_grad():
+            memory = learner.adapt(Examples(x[None], numbers[None], widest(learner, x[:1], ways)))
+        told = ready.calibration(ways, len(x) / ways)
+        own = None if told is None else of_own(learner, x, numbers, ways, told)  # the temperature is theirs too
+        self.ready_, self.classes_, self.support_, self.memory_ = ready, classes, (x, numbers), memory
+        self.calibration_, self.own_ = told, own
 
     @property
     def temperature_(self) -> float:

@@ -191,7 +191,7 @@ def evaluate(
 
     Raises:
         TypeError: Labelled data in place of tasks.
-        ValueError: Fewer than 2 episodes.
+        ValueError: Fewer than 2 episodes, or one without a query.
     """
     refuse_data(tasks)
     count = episodes if isinstance(tasks, Tasks) else sum(len(batch) for batch in tasks)
@@ -245,9 +245,15 @@ class Told:
         self.digest, self.ways, self.draws, self.sizes = hashlib.sha256(), [], [], set()
 
     def of(self, batch: Episodes) -> Episodes:
-        """Takes note of a batch, and passes it on."""
+        """Takes note of a batch, and passes it on.
+
+        Raises:
+            ValueError: A task without a query.
+        """
+        if batch.query.mask is not None and not batch.query.mask.any(1).all():
+            raise ValueError("a task has no query: its mask is false for all of them. Leave such tasks out.")
         for tensor in (batch.support.x, batch.support.y, batch.query.x, batch.query.y):
-            self.digest.update(tensor.cpu().contiguous().numpy().tobytes())
+            self.digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         self.ways += [batch.support.ways] * len(batch)
         self.draws += [self.draws[-1] + 1 if self.draws else 0] * len(batch)
         whole = (part.x.shape[1:] for part in (batch.support, batch.query) if part.mask is None)

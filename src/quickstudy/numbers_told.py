@@ -54,7 +54,7 @@ def as_targets(examples: Labelled) -> np.ndarray:
 
 def finite(label: str) -> bool:
     try:
-        return bool(np.isfinite(float(label)))
+        return "_" not in label and bool(np.isfinite(float(label)))
     except ValueError:
         return False
 

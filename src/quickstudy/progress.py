@@ -26,14 +26,14 @@ class Bars:
     Args:
         console: Where to draw.
         steps: Steps of each run.
-        devices: Of one process, the run is closed between two steps, which writes a checkpoint; of several, which
+        processes: Of one, the run is closed between two steps, which writes a checkpoint; of several, which
             must not stop at different steps, the last checkpoint written is kept.
     """
 
-    def __init__(self, console: Console, steps: int, devices: int = 1):
+    def __init__(self, console: Console, steps: int, processes: int = 1):
         columns = (TextColumn("{task.description:<14}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
         self.bars = Progress(*columns, TextColumn("{task.fields[now]}"), TimeRemainingColumn(), console=console)
-        self.steps, self.graceful, self.asked = steps, devices == 1, False
+        self.steps, self.graceful, self.asked = steps, processes == 1, False
 
     def __enter__(self) -> "Bars":
         self.before = signal.getsignal(signal.SIGINT)

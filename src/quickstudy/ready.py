@@ -6,6 +6,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from quickstudy.calibration import Calibration, between
 from quickstudy.catalogue import Setting
 from quickstudy.checkpoint import fill, load_tensors
@@ -71,11 +73,17 @@ def opened(learner: Any) -> Ready:
 
     Raises:
         TypeError: None of these.
-        ValueError, FileNotFoundError: A name that is neither, or a broken run.
+        ValueError, FileNotFoundError: A name that is neither, or a broken run, or weights elsewhere than on the CPU.
     """
     if isinstance(learner, Ready):
         return learner
     if isinstance(learner, MetaLearner):
+        for weight in (p for p in learner.parameters() if p.is_floating_point()):
+            if weight.dtype != torch.float32 or weight.device.type != "cpu":
+                raise ValueError(
+                    f"this {type(learner).__name__} has weights of {weight.dtype} on {weight.device}, and a user's "
+                    f"items come as float32 on the CPU; pass learner.cpu().float()."
+                )
         return Ready(learner.eval(), ARRAYS)
     if not isinstance(learner, (str, Path)):
         raise TypeError(

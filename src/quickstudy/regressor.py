@@ -7,6 +7,7 @@ import torch
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
+from torch.distributions import Categorical
 
 from quickstudy.contract import Examples
 from quickstudy.encoders.table import mean_and_scale
@@ -61,23 +62,26 @@ class FewShotRegressor(RegressorMixin, BaseEstimator):
             TypeError: A learner that classifies.
             ValueError: As many numbers as examples are needed, and others came; or there is no memory for so many.
         """
-        self.ready_ = opened(self.learner)
-        name = self.ready_.source.get("shipped")
-        if name and getattr(self.ready_.learner, "targets", None) is None:
+        ready = opened(self.learner)
+        name, learner = ready.source.get("shipped"), ready.learner
+        if name and getattr(learner, "targets", None) is None:
             raise TypeError(
                 f"{name!r} was built for classes, but the tasks have targets that are numbers; of the learners that "
                 f"ship, 'table-regression' tells those. For classes take FewShotClassifier({name!r})."
             )
-        X, y = checked(self, self.ready_.inputs.kind, X, y=y, reset=True, y_numeric=True)
+        X, y = checked(self, ready.inputs.kind, X, y=y, reset=True, y_numeric=True)
         y = np.asarray(y, dtype=float)
-        self.mean_, self.scale_ = mean_and_scale(y)
-        self.encode_ = self.ready_.inputs.fit(X)
-        x = self.encode_(X)
-        check_room(self.ready_.learner, x)
-        target = torch.as_tensor((y - self.mean_) / self.scale_, dtype=x.dtype)[:, None]
+        mean, scale = mean_and_scale(y)
+        encode = ready.inputs.fit(X)
+        x = encode(X)
+        check_room(learner, x)
+        target = torch.as_tensor((y - mean) / scale, dtype=x.dtype)[:, None]
         with torch.no_grad():
-            self.memory_ = self.ready_.learner.adapt(Examples(x[None], target[None]))
-        self.support_ = x, target
+            memory = learner.adapt(Examples(x[None], target[None]))
+            if isinstance(learner.predict(memory, x[None, :1]), Categorical):
+                raise TypeError(f"this {type(learner).__name__} tells classes; take FewShotClassifier for those.")
+        self.ready_, self.encode_, self.mean_, self.scale_ = ready, encode, mean, scale
+        self.memory_, self.support_ = memory, (x, target)
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> np.ndarray | tuple[np.ndarray, np.ndarray]:

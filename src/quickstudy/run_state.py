@@ -22,7 +22,8 @@ COUNTED = "counted"
 class RunState:
     """Everything that a resumed run needs to go on as if it had never stopped.
 
-    Beside its learner that is where it stands: the curve so far, and the losses since its last row.
+    Beside its learner that is where it stands: the curve so far, and the losses since its last row; and what it was
+    asked for, which is asked for again when it is resumed, but for the number of steps, where no schedule counts on it.
     """
 
     learner: MetaLearner
@@ -30,6 +31,7 @@ class RunState:
     scheduler: LRScheduler | None
     seed: int
     world: int
+    asked: dict[str, Any]
     step: int = 0
     best: float | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -51,6 +53,7 @@ class RunState:
         about = {
             "learner": name_of(self.learner),
             "seed": self.seed,
+            "asked": self.asked,
             "world": self.world,
             "step": self.step,
             "best": self.best,
@@ -66,9 +69,13 @@ class RunState:
 
     def load(self, path: Path) -> None:
         tensors, about = load_tensors(path)
-        fill(self.learner, tensors, about, path)
         if about["seed"] != self.seed or (about["scheduler"] is None) != (self.scheduler is None):
             raise ValueError(f"{path} is of a run with seed {about['seed']} or another schedule; resume with its own.")
+        for name, value in about.get("asked", self.asked).items():
+            now = self.asked[name]
+            if value != now and (name != "steps" or self.scheduler):
+                raise ValueError(f"{path} is of a run with {name} {value}, not {now}; resume with its own.")
+        fill(self.learner, tensors, about, path)
         self.step, self.best, self.world = about["step"], about["best"], about["world"]
         self.seconds, self.curve, self.losses = about["seconds"], about["curve"], about.get("losses", [])
         self.engines = {use: Engine(**engine) for use, engine in about["engines"].items()}

@@ -29,6 +29,9 @@ from quickstudy.ready import Ready, load, of_run
 from quickstudy.regressor import FewShotRegressor
 from quickstudy.tuning import give
 
+FIRST = 8
+"""Numbers of a row that are looked for one by one, before the whole row is compared where they stand."""
+
 MEMORY, LEARNER, OWN = "memory.", "learner.", "own."
 
 
@@ -125,15 +128,23 @@ def holds_examples(fitted: Fitted) -> bool:
         return fitted.holds_examples_
     x, learner = fitted.support_[0], fitted.ready_.learner
     forms = [x, embeddings(learner, x[None])[0]] if sees_embeddings(learner) else [x]
-    return any(stands_in(form, part) for form in forms for part in parts_of(fitted.memory_)[1].values())
+    kept = [*parts_of(fitted.memory_)[1].values()]
+    if isinstance(fitted, FewShotClassifier) and (centres := fitted.own().centres) is not None:
+        kept.append(centres)  # each that of its only example, where a class has one
+    return any(stands_in(form, part) for form in forms for part in kept)
 
 
 def stands_in(rows: Shaped[Tensor, "example *x"], part: Tensor) -> bool:
-    """Whether each of some rows is somewhere in a tensor, as its last axes."""
-    if part.ndim < rows.ndim or part.shape[1 - rows.ndim :] != rows.shape[1:]:
-        return False
-    found = part.flatten(0, -rows.ndim).flatten(1)
-    return all(bool((found == row).all(1).any()) for row in rows.flatten(1))
+    """Whether the numbers of each of some rows are somewhere in a tensor, one behind the other."""
+    numbers, size = part.flatten(), rows[0].numel()
+
+    def found(row: Tensor) -> bool:
+        begins = torch.arange(len(numbers) - size + 1)
+        for place in range(min(size, FIRST)):
+            begins = begins[numbers[begins + place] == row[place]]
+        return any(bool((numbers[begin : begin + size] == row).all()) for begin in begins.tolist())
+
+    return len(numbers) >= size and all(map(found, rows.flatten(1)))
 
 
 def rebuilt(path: str | Path, tensors: dict, about: dict, learner: MetaLearner | None) -> Ready:

@@ -123,17 +123,16 @@ def widest(learner: MetaLearner, x: Shaped[Tensor, "1 *x"], classes: int) -> int
     Raises:
         ValueError: The learner was built for fewer classes, or for numbers.
     """
-    if getattr(learner, "targets", None) is not None:
+    ways, numbers = getattr(learner, "ways", None), getattr(learner, "targets", None) is not None
+    if ways is None and not numbers:  # it may show in what it answers
+        two = Examples(torch.stack([x, x], 1), torch.tensor([[0, 1]]), classes)
+        predicted = learner.predict(learner.adapt(two), x[None])
+        ways = predicted.logits.shape[-1] if isinstance(predicted, Categorical) else None
+    if ways is None:
         raise ValueError(
             f"this {type(learner).__name__} tells numbers, and here are classes to be told apart; take a learner of "
             f"classes, such as 'table', or FewShotRegressor for numbers."
         )
-    ways = getattr(learner, "ways", None)
-    if ways is None:  # it may show in what it answers
-        two = Examples(torch.stack([x, x], 1), torch.tensor([[0, 1]]), classes)
-        predicted = learner.predict(learner.adapt(two), x[None])
-        assert isinstance(predicted, Categorical)
-        ways = predicted.logits.shape[-1]
     if ways < classes:
         raise ValueError(
             f"this {type(learner).__name__} was built for {ways} classes, and there are {classes}; train one for more, "

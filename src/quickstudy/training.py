@@ -71,11 +71,21 @@ class Validation:
         tasks: Meta-validation tasks.
         every: Steps from one validation to the next; the last step is always one.
         episodes: How many tasks.
+
+    Raises:
+        ValueError: Never, or on fewer tasks than an interval needs.
     """
 
     tasks: Tasks
     every: int = 500
     episodes: int = 200
+
+    def __post_init__(self):
+        if self.every < 1 or self.episodes < 2:
+            raise ValueError(
+                f"validation is every so many steps, at least 1, on at least 2 tasks; got every={self.every}, "
+                f"episodes={self.episodes}."
+            )
 
 
 def adam(learner: MetaLearner, lr: float, steps: int) -> tuple[Optimizer | None, LRScheduler | None]:
@@ -104,7 +114,7 @@ def train(
     engine: Engine | None = None,
     fabric: Fabric | None = None,
 ) -> Iterator[Progress]:
-    """Meta-trains a learner, yielding its progress after every step; nothing happens until it is iterated.
+    """Meta-trains a learner, yielding its progress after every step; no step is done until it is iterated.
 
     The batch of tasks at a step is a function of (seed, step) alone, so that a run resumed from its last checkpoint
     ends with the same bits as one that was never stopped. When it ends, the learner holds the weights kept.
@@ -127,9 +137,9 @@ def train(
 
     Raises:
         TypeError: Labelled data in place of tasks.
-        ValueError: A batch that cannot be shared out, or a checkpoint that does not fit.
+        ValueError: A batch that cannot be shared out, or a checkpoint that does not fit, or of other settings.
         ProcessLost: Another process of the run has stopped.
-        FloatingPointError: The loss is no longer a finite number.
+        FloatingPointError: The loss or its gradient is no longer a finite number.
     """
     refuse_data(tasks)
     refuse_data(validate.tasks if isinstance(validate, Validation) else validate)
@@ -147,7 +157,9 @@ def train(
         return iter(())
     optimizer = optimizer or torch.optim.Adam(trainable, lr=1e-3)
     channels_last(learner)
-    run = RunState(learner, optimizer, scheduler, seed, fabric.world_size)
+    rates = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    asked = {"steps": steps, "batch": batch, "step sizes": [float(rate) for rate in rates]}
+    run = RunState(learner, optimizer, scheduler, seed, fabric.world_size, asked)
     folder = None if out is None else Path(out)
     if folder and resume and (folder / LAST).exists():
         run.load(folder / LAST)
@@ -174,7 +186,7 @@ def _steps(
     def read() -> None:  # what a GPU is waited for, and so not at every step
         for loss in torch.stack(unread).tolist() if unread else []:
             run.losses.append(loss)
-            _require_finite(loss, run.step - len(unread) + 1, run.seed, folder)
+            _require_finite("loss", loss, run.step - len(unread) + 1, run.seed, folder)
             del unread[0]
 
     def save() -> None:
@@ -186,7 +198,8 @@ def _steps(
         return Progress(run.step, steps, mean, rate, validation, run.best, run.seconds, run.curve, run.engines["train"])
 
     if run.step >= steps:  # it was finished before: tell where it stands
-        yield progress(torch.tensor(run.curve[-1][1]), 0.0, run.curve[-1][2])
+        _, loss, score = run.curve[-1] if run.curve else (run.step, run.losses[-1], None)
+        yield progress(torch.tensor(loss), 0.0, score)
     ahead = Ahead(lambda step: tasks.sample(batch, seeded(run.seed, "train", step)), getattr(tasks, "early", True))
     if run.step < steps and "train" not in run.engines:
         run.engines["train"] = _probe(run, ahead.batch(run.step), fabric)
@@ -223,12 +236,12 @@ def _steps(
         save_learner(run.learner, folder / KEPT, {"steps": steps, "seed": run.seed, "validation": run.best})
 
 
-def _require_finite(loss: float, step: int, seed: int, folder: Path | None) -> None:
-    if not math.isfinite(loss):
+def _require_finite(what: str, value: float, step: int, seed: int, folder: Path | None) -> None:
+    if not math.isfinite(value):
         saved = folder and (folder / LAST).exists()
         last = f"the last good checkpoint is {folder / LAST}" if folder and saved else "none was saved"
         raise FloatingPointError(
-            f"the loss is {loss} at step {step} (tasks of seed {seed}, step {step - 1}); {last}. "
+            f"the {what} is {value} at step {step} (tasks of seed {seed}, step {step - 1}); {last}. "
             f"Lower the step size, or clip the gradient."
         )
 
@@ -291,10 +304,13 @@ def _outer_step(
         else:
             mean = averages.finish(engine.gradient(run.learner, share, fabric.autocast, averages.listen))
     if mean.device.type == "cpu":  # nothing to wait for: stop before the weights are spoilt
-        _require_finite(mean.item(), run.step + 1, run.seed, folder)
-    if clip is not None:
-        moved = (p for group in run.optimizer.param_groups for p in group["params"])
-        torch.nn.utils.clip_grad_norm_(moved, clip)
+        _require_finite("loss", mean.item(), run.step + 1, run.seed, folder)
+    moved = (p for group in run.optimizer.param_groups for p in group["params"])
+    norm = torch.nn.utils.clip_grad_norm_(moved, math.inf if clip is None else clip)
+    if norm.device.type == "cpu":
+        _require_finite("norm of the gradient", norm.item(), run.step + 1, run.seed, folder)
+    else:  # read later, with the losses, before anything is saved
+        mean = mean.where(norm.isfinite(), math.nan)
     run.optimizer.step()
     if run.scheduler:
         run.scheduler.step()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 
 from quickstudy.contract import Episodes, MetaLearner
@@ -40,7 +41,7 @@ def tune(
         The settings chosen; none for a method that names no choices.
 
     Raises:
-        ValueError: A setting that the learner has not, or nothing to try for it.
+        ValueError: A setting that the learner has not, or nothing to try for it, or one that changes no answer.
     """
     choices, owner = learner.choices if choices is None else choices, _owner(learner)
     for name, values in choices.items():
@@ -48,7 +49,8 @@ def tune(
             raise ValueError(f"{type(owner).__name__} has no setting {name!r} whose values could be chosen among.")
         if not values:
             raise ValueError(f"there is no value to choose for {name!r}; name some, as in {{{name!r}: (0.1, 0.01)}}.")
-    best, most = {name: getattr(owner, name) for name in choices}, None
+    before = {name: getattr(owner, name) for name in choices}
+    best, most, every = before, None, []
     try:
         for values in itertools.product(*choices.values()) if choices else ():
             give(learner, now := dict(zip(choices, values, strict=True)))
@@ -58,8 +60,15 @@ def tune(
                     learner, tasks, episodes=episodes, seed=seed, stream=VALIDATION, engine=engine, fabric=fabric
                 )
             engine = engine or found.engine
+            every.append(found.scores["log_likelihood"])
             if most is None or found.goodness > most:
                 best, most = now, found.goodness
+        if choices is not learner.choices and len(every) > 1 and all(torch.equal(one, every[0]) for one in every):
+            best = before
+            raise ValueError(
+                f"this {type(owner).__name__} answers alike whatever its {' and '.join(choices)}: it evaluates with "
+                f"another setting, such as test_{next(iter(choices))}; choose among values of that."
+            )
     finally:
         give(learner, best)
     return best

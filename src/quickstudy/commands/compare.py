@@ -70,7 +70,7 @@ def compare_command(
             about = learner_about(name, made.setting) | {"data": data, "seed": seed}
             write_atomically(folder / name / ABOUT, json.dumps(about).encode())
     fabric.launch()
-    with Bars(err, steps, devices) as bars:
+    with Bars(err, steps, fabric.world_size) as bars:
         found = compare(
             learners,
             made.tasks,

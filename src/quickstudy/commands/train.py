@@ -78,7 +78,7 @@ def train_command(
         engine=how,
         fabric=fabric,
     )
-    with Bars(err, steps, devices) as bars:
+    with Bars(err, steps, fabric.world_size) as bars:
         best = [p.best for p in bars.watch(method, progress)][-1:]
         tuned = tune(learner, made.validation, episodes=validation_episodes, engine=how, fabric=fabric)
     if fabric.is_global_zero:

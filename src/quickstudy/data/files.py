@@ -142,7 +142,7 @@ def as_seen(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are fractions of what it does not tell; save it with 8 bits of a channel")
     if image.mode.startswith("I"):  # Pillow would take all above 255 for white
-        if 0 < image.getextrema()[1] < 256:
+        if 0 < np.asarray(image).max() < 256:
             raise ValueError("of its 16 bits or more of grey only the lowest 8 are in use; save it with 8 bits")
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:

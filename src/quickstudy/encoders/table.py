@@ -163,8 +163,8 @@ def as_numbers(values: np.ndarray) -> np.ndarray | None:
 
 def as_number(value: Any) -> float | None:
     """A value as a float, NaN where it is missing; None where it is no number; errors are those of `as_numbers`."""
-    if isinstance(value, datetime.date | datetime.time | datetime.timedelta):
-        return None
+    if isinstance(value, datetime.date | datetime.time | datetime.timedelta) or "_" in str(value):
+        return None  # Python would take 1_2 for 12
     try:
         return np.nan if missing(value) or gap(value) else float(value)
     except (ValueError, OverflowError):
@@ -227,6 +227,6 @@ def labels_of(values: np.ndarray) -> list[str | None]:
 def meant(label: str) -> str:
     """What a label means, however it is written: 0.0 is the number 0, and True is true."""
     try:
-        return name_of(float(label))
+        return label if "_" in label else name_of(float(label))
     except (ValueError, OverflowError):
         return label.lower() if label.lower() in ("true", "false") else label

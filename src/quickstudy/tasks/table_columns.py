@@ -69,5 +69,5 @@ def encoded_task(x: np.ndarray, y: np.ndarray, rows: int) -> tuple[torch.Tensor,
 def numbers_of(x: np.ndarray) -> Int[np.ndarray, " column"]:
     """Which columns hold numbers that differ, no codes, and have no gaps."""
     counts = [np.unique(column, return_counts=True)[1] for column in x.T]
-    differ = [len(c) >= DISTINCT and c.max() <= len(x) / 5 for c in counts]
+    differ = np.array([len(c) >= DISTINCT and c.max() <= len(x) / 5 for c in counts], dtype=bool)
     return np.flatnonzero(differ & ~np.isnan(x).any(0))

@@ -44,11 +44,11 @@ class ANIL(MetaLearner):
         super().__init__()
         self.encoder, self.head, self.first_order, self.likelihood = encoder, head, first_order, likelihood
         self.inner_lr, self.inner_steps = inner_lr, inner_steps
-        self.test_inner_steps = inner_steps if test_inner_steps is None else test_inner_steps
+        self.test_inner_steps = test_inner_steps
 
     def adapt(self, support: Examples) -> Weights:
         features = replace(support, x=per_task(self.encoder, support.x))  # [T, S, D]
-        steps = self.inner_steps if self.training else self.test_inner_steps
+        steps = self.inner_steps if self.training or self.test_inner_steps is None else self.test_inner_steps
         descent = partial(descend, steps=steps, lr=self.inner_lr, first_order=self.first_order)
         return adapt_weights(self.head, dict(self.head.named_parameters()), features, self.likelihood, descent)
 

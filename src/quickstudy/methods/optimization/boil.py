@@ -45,11 +45,11 @@ class BOIL(MetaLearner):
         forbid_running_statistics(encoder, "BOIL")
         self.net, self.first_order, self.likelihood = nn.Sequential(encoder, head), first_order, likelihood
         self.inner_lr, self.inner_steps = inner_lr, inner_steps
-        self.test_inner_steps = inner_steps if test_inner_steps is None else test_inner_steps
+        self.test_inner_steps = test_inner_steps
 
     def adapt(self, support: Examples) -> Weights:
         body = {name: w for name, w in self.net.named_parameters() if name.startswith("0.")}
-        steps = self.inner_steps if self.training else self.test_inner_steps
+        steps = self.inner_steps if self.training or self.test_inner_steps is None else self.test_inner_steps
         descent = partial(descend, steps=steps, lr=self.inner_lr, first_order=self.first_order)
         return adapt_weights(self.net, body, support, self.likelihood, descent)
 

@@ -51,12 +51,11 @@ class MAML(MetaLearner):
             forbid_dropout(net, "MAML(adjoint=True)")
         self.net, self.first_order, self.adjoint, self.likelihood = net, first_order, adjoint, likelihood
         self.inner_lr, self.inner_steps = inner_lr, inner_steps
-        self.test_inner_lr = inner_lr if test_inner_lr is None else test_inner_lr
-        self.test_inner_steps = inner_steps if test_inner_steps is None else test_inner_steps
+        self.test_inner_lr, self.test_inner_steps = test_inner_lr, test_inner_steps
 
     def adapt(self, support: Examples) -> Weights:
-        steps = self.inner_steps if self.training else self.test_inner_steps
-        lr = self.inner_lr if self.training else self.test_inner_lr
+        steps = self.inner_steps if self.training or self.test_inner_steps is None else self.test_inner_steps
+        lr = self.inner_lr if self.training or self.test_inner_lr is None else self.test_inner_lr
         descent = partial(descend, steps=steps, lr=lr, first_order=self.first_order, adjoint=self.adjoint)
         return adapt_weights(self.net, dict(self.net.named_parameters()), support, self.likelihood, descent)
 

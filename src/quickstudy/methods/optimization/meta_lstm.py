@@ -31,7 +31,7 @@ class MetaLSTM(MetaLearner):
         likelihood: `categorical` or `gaussian`.
 
     Raises:
-        ValueError: The net keeps running statistics, which no single task may change.
+        ValueError: The net keeps running statistics, which no single task may change; or a step size of 1 or more.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class MetaLSTM(MetaLearner):
     ):
         super().__init__()
         forbid_running_statistics(net, "MetaLSTM")
+        if not 0 < inner_lr < 1:
+            raise ValueError(f"inner_lr is what an input gate is open by, between 0 and 1; got {inner_lr}.")
         self.net, self.steps, self.likelihood = net, steps, likelihood
         self.lstm = nn.LSTMCell(4, hidden) if hidden else None
         self.forget, self.input = nn.Linear((hidden or 4) + 2, 1), nn.Linear((hidden or 4) + 2, 1)

@@ -56,7 +56,7 @@ class ProtoMAML(MetaLearner):
         forbid_running_statistics(encoder, "ProtoMAML")
         self.encoder, self.inner_lr, self.first_order = encoder, inner_lr, first_order
         self.inner_steps = inner_steps
-        self.test_inner_steps = inner_steps if test_inner_steps is None else test_inner_steps
+        self.test_inner_steps = test_inner_steps
 
     def adapt(self, support: Examples) -> Weights:
         c = class_means(per_task(self.encoder, support.x), support)  # [T, W, D]
@@ -68,7 +68,7 @@ class ProtoMAML(MetaLearner):
         apart = c - middle
         bias = (-(apart * (c + middle)).sum(-1)).where(shown, -FAR)  # |c - m|^2 + 2 m (c - m) = |c|^2 - |m|^2
         head = {"1.weight": 2 * apart, "1.bias": bias}  # of Snell et al., 2017, eq. 8
-        steps = self.inner_steps if self.training else self.test_inner_steps
+        steps = self.inner_steps if self.training or self.test_inner_steps is None else self.test_inner_steps
         descent = partial(descend, steps=steps, lr=self.inner_lr, first_order=self.first_order)
         return adapt_weights(under_blank_head(self.encoder, c.shape[1]), body, support, categorical, descent, own=head)
 
