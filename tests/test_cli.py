@@ -90,6 +90,8 @@ def test_train_evaluate_and_the_files_they_leave(monkeypatch, capfd, folder, tmp
     assert len(found["scores"]["accuracy"]) == 12
     assert f"{found['mean']:.2%} ± {found['half_width']:.2%}" in text
     assert "2-way 1-shot" in text
+    code, text, error = quickstudy(monkeypatch, capfd, "evaluate", tmp_path / "run", "--episodes", 2)
+    assert code == 0, error  # classes have too few pictures for 15 queries
     assert "ways is a number of at least 2" in refused(
         monkeypatch, capfd, tmp_path, "evaluate", tmp_path / "run", "--ways", 0
     )

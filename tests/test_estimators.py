@@ -321,10 +321,10 @@ def test_later_labels_are_of_the_kind_of_the_first():
 
 
 def test_more_examples_that_fail_leave_what_was_learned_alone():
-    x, y = few()
-    names = np.array(["c", "d", "e", "f"])[y]
+    x, y = load_iris(return_X_y=True)
+    names = np.array(["c", "d", "e"])[y]
     torch.manual_seed(0)
-    one = qs.FewShotClassifier(qs.MAML(mlp(x.shape[1], 3), inner_lr=0.1)).fit(x[y < 3], names[y < 3])
+    one = qs.FewShotClassifier(qs.MAML(mlp(x.shape[1], 3), inner_lr=0.1)).fit(x[::10], names[::10])
     before = one.predict_proba(x)
     with pytest.raises(ValueError, match="built for 3 classes, and there are 4"):
         one.partial_fit(x[:1], ["a"])

@@ -109,7 +109,7 @@ def test_bytes_become_floats_between_zero_and_one():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((20, 1, 1), "20-way tasks need 20 classes; numbered has 8. Lower ways"),
+        ((20, 1, 1), "20-way tasks need 20 classes; numbered has 8. Lower ways, or add classes"),
         ((5, 1, 15), "1-shot tasks with 15 queries need 16 examples per class; 'class0' of numbered has 10"),
         ((1, 1, 1), "ways is a number of at least 2"),
         ((5, 0, 1), "shots is a number of at least 1"),

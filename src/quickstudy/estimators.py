@@ -165,7 +165,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             ValueError: A share that is none.
         """
         check_share(missed)
-        check_is_fitted(self)
+        check_is_fitted(self, "memory_")
         x = self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False))
         own, told, log, embeddings = self.own(), self.calibration_, [], []
         with torch.no_grad():
@@ -208,7 +208,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: A class with one example; or it was loaded from a file, which holds no examples.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "memory_")
         if self.support_ is None:
             raise ValueError("a task from a file holds no examples, on which accuracy could be measured; fit it anew.")
         return more_examples(self.ready_.learner, *self.support_, len(self.classes_))
@@ -229,7 +229,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return log - np.log1p(-np.exp(np.minimum(log, -np.finfo(log.dtype).eps)))
 
     def _log_probabilities(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
+        check_is_fitted(self, "memory_")
         x = self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False))
         learner = self.ready_.learner
         with torch.no_grad():

@@ -110,7 +110,7 @@ def classifier_graph(
             f"what is exported are probabilities of classes, by a FewShotClassifier; a {type(classifier).__name__} has "
             f"none. Write what it has learned with save_task."
         )
-    check_is_fitted(classifier)
+    check_is_fitted(classifier, "memory_")
     ready, count = classifier.ready_, len(classifier.classes_)
     if ready.inputs.kind == "rows":
         front, x = nn.Identity(), classifier.encode_(np.full((7, classifier.n_features_in_), None, dtype=object))

@@ -38,11 +38,16 @@ def plan(
 
 
 def tests(data: str, test: LabelledData, ways: int, shots: int, within_groups: bool) -> dict[str, Tasks]:
-    """Test tasks by name, with as many queries as the classes allow, up to the 15 that papers take."""
+    """Test tasks by name."""
     return {
-        name: FewShot(part, ways, shots, max(1, min(15, int(part.counts.min()) - shots)), within_groups=within)
+        name: FewShot(part, ways, shots, most_queries(part, shots), within_groups=within)
         for name, part, within in _parts(data, test, within_groups)
     }
+
+
+def most_queries(data: LabelledData, shots: int) -> int:
+    """Queries of each class: the 15 that papers take, or as many as the smallest class leaves."""
+    return max(1, min(15, int(data.counts.min()) - shots))
 
 
 def tests_by_shots(data: str, test: LabelledData, ways: int, within_groups: bool) -> dict[str, dict[int, Tasks]]:

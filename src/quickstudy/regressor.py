@@ -91,7 +91,7 @@ class FewShotRegressor(RegressorMixin, BaseEstimator):
             X: The examples.
             return_std: Whether to return its standard deviation too, that of the noise included.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "memory_")
         x = self.encode_(checked(self, self.ready_.inputs.kind, X, reset=False))
         learner = self.ready_.learner
         with torch.no_grad():

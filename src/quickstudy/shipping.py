@@ -58,7 +58,7 @@ def task_bytes(fitted: Fitted) -> bytes:
     Raises:
         NotFittedError, TypeError: See there.
     """
-    check_is_fitted(fitted)
+    check_is_fitted(fitted, "memory_")
     ready = fitted.ready_
     kind, parts = parts_of(fitted.memory_)
     tensors = {MEMORY + name: tensor for name, tensor in parts.items()}

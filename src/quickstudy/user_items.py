@@ -77,7 +77,7 @@ def read_labelled(path: str | Path, kind: str, label: str | None = None, column:
     Args:
         path: The folder, for pictures; for anything else a file that `read_rows` reads.
         kind: Of `Inputs`: "pictures", "rows", "texts" or "molecules".
-        label: The column of labels; found by its name unless given.
+        label: The column of labels; see `label_column` unless given.
         column: The column of texts or molecules; likewise.
 
     Raises:

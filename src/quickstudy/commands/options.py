@@ -62,7 +62,10 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder of local data; else Q
 Ways = Annotated[int, typer.Option(help="Classes of a task.")]
 Shots = Annotated[int, typer.Option(help="Support examples per class.")]
 Queries = Annotated[int, typer.Option(help="Query examples per class while training.")]
-TestQueries = Annotated[int, typer.Option(help="Query examples per class of a test episode.")]
+TestQueries = Annotated[
+    int | None,
+    typer.Option(help="Query examples per class of a test episode; 15 unless given, or as many as there are."),
+]
 Steps = Annotated[int, typer.Option(callback=at_least(1), help="Outer steps of meta-training.")]
 Batch = Annotated[int, typer.Option(callback=at_least(1), help="Tasks per step, over all processes.")]
 Episodes = Annotated[int, typer.Option(callback=at_least(2), help="Test episodes, the same for every method.")]

@@ -33,7 +33,12 @@ Learner = Annotated[
         help="table, table-regression, images, handwriting, text or molecules, which ship; or a run's folder."
     ),
 ]
-Label = Annotated[str | None, typer.Option("--label", help="The column of labels; found by its name unless given.")]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        "--label", help="The column of labels; else one called label, class, target, category or y, or the last."
+    ),
+]
 Column = Annotated[
     str | None, typer.Option("--column", help="The column of texts or molecules; found by its name unless given.")
 ]

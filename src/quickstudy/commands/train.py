@@ -15,7 +15,7 @@ from quickstudy.commands import options
 from quickstudy.commands.console import err, json_option, out, write_json
 from quickstudy.data.sources import unseen_classes
 from quickstudy.evaluation import evaluate
-from quickstudy.plan import plan
+from quickstudy.plan import most_queries, plan
 from quickstudy.processes import accelerator
 from quickstudy.progress import Bars
 from quickstudy.runs import begin, keep_tuned, learner_about, open_run
@@ -95,7 +95,7 @@ def evaluate_command(
     data_dir: options.DataDir = None,
     ways: Annotated[int | None, typer.Option(help="Classes of a task; the run's own unless given.")] = None,
     shots: Annotated[int | None, typer.Option(help="Support examples per class; likewise.")] = None,
-    queries: options.TestQueries = 15,
+    queries: options.TestQueries = None,
     within_groups: options.Within = False,
     episodes: options.Episodes = 1000,
     seed: options.Seed = 0,
@@ -111,7 +111,8 @@ def evaluate_command(
     learner, setting, about = open_run(run)
     classes = unseen_classes(data or about["data"], data_dir, size=setting.size, channels=setting.channels)
     ways, shots = setting.ways if ways is None else ways, setting.shots if shots is None else shots
-    tasks = FewShot(classes, ways, shots, queries, within_groups=within_groups)
+    asked = most_queries(classes, shots) if queries is None else queries
+    tasks = FewShot(classes, ways, shots, asked, within_groups=within_groups)
     fabric = Fabric(accelerator=accelerator(), devices=1)
     with err.status(f"{episodes} episodes of {classes.name}"):
         found = evaluate(learner, tasks, episodes=episodes, seed=seed, engine=how, fabric=fabric)

@@ -76,7 +76,8 @@ class FewShot:
         most = self.ways[1]
         if len(self.data.classes) < most:
             raise ValueError(
-                f"{most}-way tasks need {most} classes; {self.data.name} has {len(self.data.classes)}. Lower ways."
+                f"{most}-way tasks need {most} classes; {self.data.name} has {len(self.data.classes)}. Lower ways, or "
+                f"add classes."
             )
         if not within_groups:
             return [torch.arange(len(self.data.classes))]
