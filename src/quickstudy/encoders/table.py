@@ -163,8 +163,9 @@ def as_numbers(values: np.ndarray) -> np.ndarray | None:
 
 def as_number(value: Any) -> float | None:
     """A value as a float, NaN where it is missing; None where it is no number; errors are those of `as_numbers`."""
-    if isinstance(value, datetime.date | datetime.time | datetime.timedelta) or "_" in str(value):
-        return None  # Python would take 1_2 for 12
+    dated = isinstance(value, datetime.date | datetime.time | datetime.timedelta)
+    if dated or (isinstance(value, str) and "_" in value):  # Python would take 1_2 for 12
+        return None
     try:
         return np.nan if missing(value) or gap(value) else float(value)
     except (ValueError, OverflowError):
