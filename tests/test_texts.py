@@ -32,6 +32,13 @@ def test_banking77_comes_as_in_the_test_file_and_then_as_in_the_other(tmp_path, 
     assert texts.outside == ()
 
 
+def test_a_byte_order_mark_is_no_part_of_a_text_file(tmp_path):
+    folder = files.written(tmp_path) / "banking77"
+    expected = qs.banking77(folder).texts
+    (folder / "test.csv").write_text((folder / "test.csv").read_text(), encoding="utf-8-sig")
+    assert qs.banking77(folder).texts == expected
+
+
 def test_fewrel_marks_both_things_behind_their_names(tmp_path):
     wiki, medicine = (qs.fewrel(files.fewrel(tmp_path), domain) for domain in ("wiki", "pubmed"))
     expected = "New York , thing : please ax oy the az * thing * 0 of # New York #"

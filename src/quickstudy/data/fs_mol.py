@@ -64,9 +64,9 @@ def paths(folder: Path, names: Iterable[str] | None) -> list[Path]:
     Raises:
         FileNotFoundError: None, or one that is listed is absent.
     """
-    if names is not None and not (names := sorted(names)):
+    wanted = sorted(folder.glob(f"*{END}")) if names is None else [folder / f"{name}{END}" for name in sorted(names)]
+    if names is not None and not wanted:
         raise FileNotFoundError(f"the lists name no assay of {folder.name}. Fetch them again.")
-    wanted = sorted(folder.glob(f"*{END}")) if names is None else [folder / f"{name}{END}" for name in names]
     absent = next((path for path in wanted if not path.is_file()), None)
     if absent or not wanted:
         raise FileNotFoundError(f"{absent or folder / f'*{END}'} is not there. Unpack FS-Mol's files again.")

@@ -58,7 +58,7 @@ def banking77(data_dir: str | Path | None = None) -> LabelledTexts:
     """
     by_intent = defaultdict(list)
     for name in ("test.csv", "train.csv"):
-        text = text_file(data_dir, BANKING_PLACES, name, BANKING_SOURCE).removeprefix("\ufeff")
+        text = text_file(data_dir, BANKING_PLACES, name, BANKING_SOURCE)
         for row in csv.DictReader(io.StringIO(text, newline="")):
             if not row.get("text") or not row.get("category"):
                 raise ValueError(f"{name} of Banking77 has columns text and category; a row is {row}. Fetch it again.")

@@ -100,7 +100,7 @@ def text_file(data_dir: str | Path | None, places: Sequence[str], name: str, sou
         if path.is_file():
             try:
                 content = path.read_bytes()
-                return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+                return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
             except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
                 raise ValueError(f"{path} is not a whole file of text ({error}). Fetch it again.") from None
     raise FileNotFoundError(
