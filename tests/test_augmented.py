@@ -46,6 +46,17 @@ def test_a_rotation_turns_about_the_centre_by_no_more_than_asked():
     assert angles.min() < -20 < 20 < angles.max()
 
 
+def test_a_picture_that_is_not_square_is_turned_without_being_sheared():
+    wide = torch.zeros(1, 50, 1, 11, 33)
+    wide[..., 5, 20] = 1  # four to the right of the centre
+    turned = rotate(90)(wide, seeded(0, 1))[0, :, 0]
+    mass = turned.sum((1, 2))
+    across = (turned.sum(1) * (torch.arange(33.0) - 16)).sum(1) / mass
+    down = (turned.sum(2) * (torch.arange(11.0) - 5)).sum(1) / mass
+    torch.testing.assert_close(torch.hypot(across, down), torch.full((50,), 4.0), atol=0.3, rtol=0)
+    assert down.abs().max() > 3.5
+
+
 def test_mixup_keeps_the_larger_part_of_each_image_and_takes_the_rest_from_its_own_task():
     x = torch.eye(4).view(1, 4, 1, 2, 2).repeat(2, 1, 1, 1, 1)
     x[1] *= 10

@@ -6,12 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from quickstudy.atomic import write_atomically
 from quickstudy.catalogue import Setting, build
 from quickstudy.checkpoint import load_learner
 from quickstudy.contract import MetaLearner
+from quickstudy.seeds import drawing_from
 from quickstudy.training import KEPT, LAST
 from quickstudy.tuning import give
 
@@ -97,8 +96,7 @@ def open_run(folder: Path) -> tuple[MetaLearner, Setting, dict]:
         raise ValueError(
             f"{folder / ABOUT} does not tell the method and its setting; is it a run of one method?"
         ) from None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(about.get("seed", 0))  # what is not trained begins as it was tested
+    with drawing_from(about.get("seed", 0)):  # what is not trained begins as it was tested
         learner = build(method, setting)
     if learner.choices and "tuned" not in about:
         raise FileNotFoundError(f"the run in {folder} has not chosen its settings yet; go on with it by --resume.")

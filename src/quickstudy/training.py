@@ -20,7 +20,7 @@ from quickstudy.engine import Engine, channels_last, probe
 from quickstudy.evaluation import VALIDATION, evaluate
 from quickstudy.processes import Averages, together
 from quickstudy.run_state import RunState
-from quickstudy.seeds import seeded
+from quickstudy.seeds import drawing_from, seeded
 from quickstudy.tasks import Tasks
 from quickstudy.tasks.ahead import Ahead
 from quickstudy.tuning import at_its_best
@@ -294,11 +294,8 @@ def _outer_step(
     engine, share, world = run.engines["train"], _share(episodes, fabric), fabric.world_size
     averages = Averages(run.learner, world) if world > 1 else None
     apart = [fabric.global_rank] if fabric.global_rank else []
-    with (
-        torch.random.fork_rng(devices=[]),
-        together(),
-    ):  # randomness of the step and process alone
-        torch.manual_seed(seeded(run.seed, "loss", run.step, *apart).initial_seed())
+    own = seeded(run.seed, "loss", run.step, *apart).initial_seed()  # of the step and the process alone
+    with drawing_from(own), together():
         if averages is None:
             mean = engine.gradient(run.learner, share, fabric.autocast)
         else:

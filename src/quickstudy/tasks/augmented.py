@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
 from quickstudy.contract import Episodes, Examples
+from quickstudy.seeds import drawing_from
 from quickstudy.tasks.few_shot import FewShot
 
 Images = Float[Tensor, "task example channel height width"]
@@ -82,8 +83,7 @@ class ByLibrary:
 
     def __call__(self, examples: Examples, generator: torch.Generator) -> Examples:
         which = torch.randint(len(self.transforms), (len(examples),), generator=generator).tolist()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        with drawing_from(int(torch.randint(2**62, (1,), generator=generator))):
             changed = [self._changed(number, images) for number, images in zip(which, examples.x, strict=True)]
         x, numbers = (torch.stack(parts) for parts in zip(*changed, strict=True))
         rows = torch.arange(len(x), device=x.device)[:, None]
@@ -135,8 +135,9 @@ def rotate(degrees: int | float) -> Augmentation:
 
     def turn(x: Images, generator: torch.Generator) -> Images:
         angle = (2 * _random(x, generator).flatten() - 1) * math.radians(degrees)
-        zero = torch.zeros_like(angle)
-        matrix = torch.stack([angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero], -1).view(-1, 2, 3)
+        tall = x.shape[-2] / x.shape[-1]  # a grid's places go from -1 to 1 either way, whichever is longer
+        zero, across, down = torch.zeros_like(angle), -angle.sin() * tall, angle.sin() / tall
+        matrix = torch.stack([angle.cos(), across, zero, down, angle.cos(), zero], -1).view(-1, 2, 3)
         images = x.flatten(0, 1)
         grid = affine_grid(matrix.to(x.dtype), list(images.shape), align_corners=False)
         return grid_sample(images, grid, align_corners=False).view_as(x)
