@@ -42,11 +42,12 @@ def reptile() -> qs.Reptile:
 
 ROWS = {
     "protonet": Row(lambda: qs.PrototypicalNetwork(qs.Conv4(width=8, image_size=16))),
-    "protonet-batch": Row(lambda: qs.PrototypicalNetwork(qs.Conv4(width=8, image_size=16, norm="batch"))),
+    "protonet-batch": Row(lambda: qs.PrototypicalNetwork(qs.Conv4(width=8, image_size=16, norm="batch")), steps=30),
     "protonet-task": Row(
-        lambda: qs.TaskNormalized(qs.PrototypicalNetwork(qs.Conv4(width=8, image_size=16, norm="task")))
+        lambda: qs.TaskNormalized(qs.PrototypicalNetwork(qs.Conv4(width=8, image_size=16, norm="task"))),
+        steps=30,
     ),
-    "protonet-resnet12": Row(lambda: qs.PrototypicalNetwork(qs.ResNet12(1, (4, 4, 8, 8)))),
+    "protonet-resnet12": Row(lambda: qs.PrototypicalNetwork(qs.ResNet12(1, (4, 4, 8, 8))), steps=30),
     "matching": Row(lambda: qs.MatchingNetwork(mlp(256, 16))),
     "matching-full-context": Row(
         lambda: qs.MatchingNetwork(mlp(256, 16), full_context=True, steps=2), ordered=True, steps=40
@@ -60,8 +61,8 @@ ROWS = {
     "maml": Row(lambda: qs.MAML(mlp(256, 16, WAYS), inner_lr=0.1, inner_steps=2)),
     "fo-maml": Row(lambda: qs.MAML(mlp(256, 16, WAYS), inner_lr=0.1, inner_steps=2, first_order=True)),
     "maml-conv4": Row(lambda: qs.MAML(conv_net("group"), inner_lr=0.1)),
-    "maml-conv4-batch": Row(lambda: qs.MAML(conv_net("batch"), inner_lr=0.1)),
-    "maml-conv4-task": Row(lambda: qs.TaskNormalized(qs.MAML(conv_net("task"), inner_lr=0.1))),
+    "maml-conv4-batch": Row(lambda: qs.MAML(conv_net("batch"), inner_lr=0.1), steps=30),
+    "maml-conv4-task": Row(lambda: qs.TaskNormalized(qs.MAML(conv_net("task"), inner_lr=0.1)), steps=30),
     "maml-adjoint": Row(lambda: qs.MAML(mlp(256, 16, WAYS), inner_lr=0.1, inner_steps=2, adjoint=True)),
     "anil": Row(lambda: qs.ANIL(mlp(256, 16), mlp(16, WAYS))),
     "anil-conv4": Row(lambda: qs.ANIL(qs.Conv4(width=8, image_size=16), mlp(8, WAYS), inner_lr=0.1)),
@@ -72,10 +73,10 @@ ROWS = {
     "imaml": Row(lambda: qs.IMAML(mlp(256, 16, WAYS), inner_steps=5)),
     "maml++": Row(lambda: qs.MAMLPlusPlus(mlp(256, 16, WAYS), inner_steps=3)),
     "maml++-conv4": Row(lambda: qs.MAMLPlusPlus(conv_net("group"), inner_steps=2)),
-    "maml++-conv4-task": Row(lambda: qs.TaskNormalized(qs.MAMLPlusPlus(conv_net("task"), inner_steps=2))),
+    "maml++-conv4-task": Row(lambda: qs.TaskNormalized(qs.MAMLPlusPlus(conv_net("task"), inner_steps=2)), steps=30),
     "meta-lstm": Row(lambda: qs.MetaLSTM(mlp(256, 16, WAYS), inner_lr=0.1, hidden=0)),
     "meta-lstm-two-layers": Row(lambda: qs.MetaLSTM(mlp(256, 16, WAYS), inner_lr=0.1, steps=2, hidden=4)),
-    "cnaps": Row(lambda: qs.CNAPs(qs.Conv4(width=8, image_size=16, norm="group"), mlp(256, 16), hidden=16)),
+    "cnaps": Row(lambda: qs.CNAPs(qs.Conv4(width=8, image_size=16, norm="group"), mlp(256, 16), hidden=16), steps=30),
     "maml-regression": Row(gaussian_maml, regression=True),
     "snail": Row(lambda: qs.SNAIL(mlp(256, 16), ways=WAYS, shots=2, filters=8), ordered=True, steps=150),
     "cnp": Row(lambda: qs.NeuralProcess(mlp(256, 16), hidden=16), steps=150),
@@ -111,8 +112,8 @@ ROWS = {
         random=True,
         regression=True,
     ),
-    "in-context": Row(lambda: qs.InContextTransformer(mlp(256, 32), ways=WAYS + 1, d=32, layers=2, heads=2), steps=250),
-    "tnp": Row(lambda: qs.TransformerNeuralProcess(mlp(256, 32), ways=WAYS + 1, d=32, layers=2, heads=2), steps=250),
+    "in-context": Row(lambda: qs.InContextTransformer(mlp(256, 32), ways=WAYS + 1, d=32, layers=2, heads=2), steps=80),
+    "tnp": Row(lambda: qs.TransformerNeuralProcess(mlp(256, 32), ways=WAYS + 1, d=32, layers=2, heads=2), steps=150),
     "tnp-regression": Row(
         lambda: qs.TransformerNeuralProcess(mlp(1, 16), targets=1, d=32, layers=2, heads=2), regression=True
     ),

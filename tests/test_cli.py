@@ -151,6 +151,7 @@ def test_compare_writes_a_report_and_every_score(monkeypatch, capfd, folder, tmp
         assert f"{expected['mean']:.2%} ± {expected['half_width']:.2%}" in text
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_all_methods_are_compared_in_one_report_family_by_family(monkeypatch, capfd, folder, tmp_path):
     small = lambda channels, size, norm: Conv4(channels, 8, image_size=size, downsample="stride", norm=norm)  # noqa: E731
     monkeypatch.setitem(ENCODERS, "conv4-strided", small)

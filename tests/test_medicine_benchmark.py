@@ -58,6 +58,7 @@ def clinics(tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_command_reproduces_the_tables(benchmark, clinics, tmp_path, capsys):
     import medicine_page as page
 

@@ -39,8 +39,9 @@ def compared() -> Comparison:
     }
     shots = {TESTS[0]: {k: qs.FewShot(data(1), 3, k, 3) for k in (1, 4)}}
     training = qs.FewShot(data(0), 3, 1, 3)
+    judge = qs.Validation(training, episodes=50)
     return compare(
-        learners, training, few, steps=3, batch=2, validate=training, episodes=20, shots=shots, shot_episodes=10
+        learners, training, few, steps=3, batch=2, validate=judge, episodes=20, shots=shots, shot_episodes=10
     )
 
 
@@ -264,6 +265,7 @@ def test_colour_pictures_and_padded_tasks_are_shown(tmp_path):
     assert shown.count("data:image/png") == 3 * (5 + 6)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_regression_leaves_out_what_only_classes_have(tmp_path):
     torch.manual_seed(0)
     learners = {
@@ -271,7 +273,8 @@ def test_regression_leaves_out_what_only_classes_have(tmp_path):
         "scratch": qs.FromScratch(qs.MLP(1, 40, 1), steps=1, lr=0.01, likelihood=qs.gaussian),
     }
     sines = qs.Sinusoids()
-    found = compare(learners, sines, {"sines": sines}, steps=2, batch=2, validate=sines, episodes=10)
+    judge = qs.Validation(sines, episodes=50)
+    found = compare(learners, sines, {"sines": sines}, steps=2, batch=2, validate=judge, episodes=10)
     report(found, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     best = found.best("sines")

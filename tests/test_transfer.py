@@ -140,6 +140,7 @@ def test_of_numbers_too_a_step_size_that_diverges_is_not_chosen():
     assert qs.tune(one, qs.Sinusoids(5), {"lr": [1e20, 0.01]}, episodes=10) == {"lr": 0.01}
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_weights_are_judged_at_the_settings_that_are_best_for_them():
     one, tasks = qs.FineTune(mlp(256, 16), classes=6, steps=30, lr=1e20), qs.FewShot(toy(), 3, 2, 4)
     found = [p.validation for p in qs.train(one, tasks, steps=2, batch=2, validate=Validation(tasks, every=1))]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 CONTAINERS = (dict, list, tuple)
-HOLDERS = (*CONTAINERS, MethodType, nn.Module, Tensor)
-"""What a module, or one of its parameters, may be in or be."""
+HOLDERS = (MethodType, nn.Module, Tensor)
+"""What else a module, or one of its parameters, may be in or be."""
 
 
 def functional(net: nn.Module) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
@@ -44,6 +44,11 @@ def functional(net: nn.Module) -> Callable[[Mapping[str, Tensor], Tensor], Tenso
     return call
 
 
+def holds(value: Any) -> bool:
+    """Whether a module may be in there; an empty list or dict, of which a module has a dozen, is passed over."""
+    return bool(value) if isinstance(value, CONTAINERS) else isinstance(value, HOLDERS)
+
+
 def twin(value: Any, seen: dict[int, Any], parameter: Callable[[nn.Parameter], nn.Parameter]) -> Any:
     """The same module with attributes of its own; it shares buffers, and whatever is no module.
 
@@ -59,13 +64,11 @@ def twin(value: Any, seen: dict[int, Any], parameter: Callable[[nn.Parameter], n
     if isinstance(value, nn.Module) and not isinstance(value, torch.jit.ScriptModule):
         new = seen[id(value)] = object.__new__(type(value))
         new.__dict__.update(vars(value))
-        holding = [item for item in vars(value).items() if isinstance(item[1], HOLDERS) and item[0] != "_buffers"]
+        holding = [item for item in vars(value).items() if holds(item[1]) and item[0] != "_buffers"]
         new.__dict__.update({name: twin(part, seen, parameter) for name, part in holding})
         return new
     if isinstance(value, nn.Parameter):
         return seen.setdefault(id(value), parameter(value))
-    if isinstance(value, CONTAINERS) and not value:
-        return value
     for kind in (dict, OrderedDict):
         if type(value) is kind:
             return kind((name, twin(part, seen, parameter)) for name, part in value.items())
