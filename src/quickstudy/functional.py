@@ -69,6 +69,8 @@ def twin(value: Any, seen: dict[int, Any], parameter: Callable[[nn.Parameter], n
         return new
     if isinstance(value, nn.Parameter):
         return seen.setdefault(id(value), parameter(value))
+    if not holds(value):
+        return value
     for kind in (dict, OrderedDict):
         if type(value) is kind:
             return kind((name, twin(part, seen, parameter)) for name, part in value.items())
