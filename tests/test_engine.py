@@ -355,6 +355,14 @@ def test_kernels_that_a_convolution_looks_at_in_its_own_way_are_left_as_they_lie
     assert not usual.is_contiguous()
 
 
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_kernels_of_one_channel_make_all_layers_keep_the_channels_last(norm):
+    layers = nn.Sequential(*qs.Conv4(norm=norm).blocks[0])
+    one = qs.PrototypicalNetwork(nn.Sequential(layers, nn.Flatten()))
+    channels_last(one)
+    assert layers(torch.rand(3, 1, 28, 28)).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_loss_that_draws_random_numbers_is_computed_by_one_thread():
     assert undivided(learner("abml").train()) == "whole"
     assert undivided(learner("abml").eval()) is None

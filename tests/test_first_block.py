@@ -73,3 +73,10 @@ def test_hooks_of_its_layers_are_called():
     net.blocks[0][1].register_forward_hook(lambda layer, given, made: heard.append(made))
     net(torch.randn(2, 1, 16, 16))
     assert len(heard) == 1
+
+
+@pytest.mark.parametrize("downsample", ["pool", "stride"])
+@pytest.mark.parametrize("norm", ["group", "none"])
+def test_pictures_of_one_channel_lie_in_the_order_that_the_layers_after_it_keep(downsample, norm):
+    block = qs.Conv4(1, 8, downsample=downsample, norm=norm).blocks[0]
+    assert block(torch.rand(3, 1, 28, 28)).is_contiguous(memory_format=torch.channels_last)

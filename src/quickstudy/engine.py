@@ -160,7 +160,7 @@ def channels_last(learner: MetaLearner) -> None:
         weight = module._parameters.get("weight")
         plain = type(module).forward is nn.Conv2d.forward  # others may look at their kernels in another way
         if plain and weight is not None and not isinstance(weight, nn.UninitializedParameter):
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+            weight.data = weight.data.to(memory_format=torch.channels_last)  # strides too, of a single channel
 
 
 def replica(module: Any, seen: dict[int, Any]) -> Any:

@@ -25,9 +25,9 @@ class FirstBlock(nn.Sequential):
 
     def forward(self, input: Float[Tensor, "example channel height width"]) -> Tensor:
         convolution, norm = self[0], self[1]
-        suits = _suits(input) and not any(map(hooked, self))
-        if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and suits):
-            return super().forward(input)
+        suits, plain = _suits(input), not any(map(hooked, self))
+        if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and suits and plain):
+            return super().forward(channel_last(input) if suits else input)
         strided = convolution.stride[0] == 2
         examples, _, height, width = input.shape
         patches = lay_out(input, strided)  # [4 or 1, channel x 9, M]
@@ -58,6 +58,11 @@ class FirstBlock(nn.Sequential):
         call = functional(self)
         outputs = [call(w, images) for w, images in zip(own, apart(x, tasks), strict=True)]
         return together(torch.stack(outputs))
+
+
+def channel_last(x: Float[Tensor, "example channel height width"]) -> Tensor:
+    """The same images. Those of one channel lie with it last too, by strides that make all layers keep that order."""
+    return x.reshape(*x.shape[:1], *x.shape[2:], 1).permute(0, 3, 1, 2) if x.shape[1] == 1 else x
 
 
 def _suits(x: Tensor) -> bool:
