@@ -35,7 +35,7 @@ def blocks(downsample: Downsample) -> dict[str, Callable[[], object]]:
 
 
 def steps(downsample: Downsample) -> dict[str, Callable[[], object]]:
-    """A task's share of a step of MAML, with the block, and with its layers."""
+    """A task of a step of MAML, 5 images of a class shown and 10 asked, with the block and with its layers."""
     encoder = {"pool": "conv4", "stride": "conv4-strided"}[downsample]
     block = build("maml", Setting(encoder, 1, 28, ways=5, shots=5, classes=0)).train()
     channels_last(block)
@@ -43,9 +43,12 @@ def steps(downsample: Downsample) -> dict[str, Callable[[], object]]:
     found = layers.get_submodule("learner.net.0.blocks")
     assert isinstance(found, nn.Sequential)
     found[0] = nn.Sequential(*found[0].children())
-    y = torch.arange(IMAGES // 2) % 5
-    examples = qs.Examples(torch.rand(1, len(y), 1, 28, 28), y[None], ways=5)
-    episodes = qs.Episodes(examples, examples)
+    images, labels = torch.rand(1, IMAGES, 1, 28, 28), torch.arange(IMAGES)[None] % 5
+    shown = IMAGES // 3
+    episodes = qs.Episodes(
+        qs.Examples(images[:, :shown], labels[:, :shown], ways=5),
+        qs.Examples(images[:, shown:], labels[:, shown:], ways=5),
+    )
     return {"layers": lambda: Engine().gradient(layers, episodes), "block": lambda: Engine().gradient(block, episodes)}
 
 
