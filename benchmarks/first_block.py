@@ -27,9 +27,9 @@ Downsample = Literal["pool", "stride"]
 
 
 def blocks(downsample: Downsample) -> dict[str, Callable[[], object]]:
-    """The block, and its layers, on the images of a task."""
-    encoder, x = qs.Conv4(downsample=downsample, norm="batch"), torch.rand(IMAGES, 1, 28, 28)
-    block = encoder.get_submodule("blocks.0")
+    """The block, and its layers, on the images of a task; kernels lie as training lays them."""
+    encoder = qs.Conv4(downsample=downsample, norm="batch").to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    block, x = encoder.get_submodule("blocks.0"), torch.rand(IMAGES, 1, 28, 28)
     layers = nn.Sequential(*block.children())
     return {"layers": lambda: layers(x).square().sum().backward(), "block": lambda: block(x).square().sum().backward()}
 

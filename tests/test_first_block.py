@@ -60,8 +60,9 @@ def test_pictures_of_an_odd_size_are_halved_as_ever():
     torch.testing.assert_close(encoder.blocks[0](x), layers(x))
 
 
-def test_it_may_be_mapped_over_weights():
-    block, x = blocks("pool", "batch")[0], pictures()
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_it_may_be_mapped_over_weights(norm):
+    block, x = blocks("pool", norm)[0], pictures()
     weights = {name: torch.stack([p.detach(), p.detach().sin()]) for name, p in block.named_parameters()}
     found = torch.func.vmap(lambda w: functional_call(block, w, (x,)))(weights)
     for i in range(2):

@@ -62,7 +62,10 @@ class FirstBlock(nn.Sequential):
 
 def channel_last(x: Float[Tensor, "example channel height width"]) -> Tensor:
     """The same images. Those of one channel lie with it last too, by strides that make all layers keep that order."""
-    return x.reshape(*x.shape[:1], *x.shape[2:], 1).permute(0, 3, 1, 2) if x.shape[1] == 1 else x
+    mapped = torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
+    if x.shape[1] > 1 or mapped:  # torch.func.vmap knows no such order
+        return x
+    return x.reshape(len(x), *x.shape[2:], 1).permute(0, 3, 1, 2)
 
 
 def _suits(x: Tensor) -> bool:
